@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libweft: take part in federated learning from a native application. The data stay here; what
+ * leaves is an update of the model's weights, an example count and metrics.
+ *
+ *   open a client from a state folder -> enrol once with a join file -> attach a trainer to each
+ *   named data set -> run.
+ *
+ * Threads: a client belongs to one thread at a time ("owner thread": the one inside run or step);
+ * weft_client_stop and weft_client_wake_fd may be used from any. libweft never prints, installs no
+ * signal handlers and has no global state of its own. gRPC's internal threads exist while a client is
+ * open; they never call the application. While a trainer runs, one internal thread renews the lease;
+ * it never calls the application either. fork() after open is detected: calls in the child fail with WEFT_E_STATE.
+ *
+ * Ownership: a returned const pointer lives as long as its parent; a pointer-to-pointer
+ * out-parameter is the caller's to free. Out-parameters are untouched on failure.
+ */
+#ifndef WEFT_WEFT_H
+#define WEFT_WEFT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(WEFT_BUILDING) && defined(__GNUC__)
+#define WEFT_API __attribute__((visibility("default")))
+#else
+#define WEFT_API
+#endif
+
+/* The same text as common/base/status.h, under the same guard: a test compares them. */
+#ifndef WEFT_STATUS_H
+#define WEFT_STATUS_H
+#if defined(__GNUC__)
+#define WEFT_NODISCARD __attribute__((warn_unused_result))
+#else
+#define WEFT_NODISCARD
+#endif
+typedef enum weft_status {
+    WEFT_OK         = 0,
+    WEFT_E_NOMEM    = 1,  /* an allocation failed */
+    WEFT_E_INVALID  = 2,  /* an argument or a value is not acceptable */
+    WEFT_E_FORMAT   = 3,  /* bytes do not follow their format */
+    WEFT_E_LIMIT    = 4,  /* a named limit was passed */
+    WEFT_E_AUTH     = 5,  /* not allowed, or an identity or signature does not hold */
+    WEFT_E_STATE    = 6,  /* not possible in the present state */
+    WEFT_E_NOTFOUND = 7,  /* no such thing */
+    WEFT_E_CONFLICT = 8,  /* exists already, with other content */
+    WEFT_E_AGAIN    = 9,  /* not now: try again */
+    WEFT_E_CANCELED = 10, /* stopped on request */
+    WEFT_E_TIMEOUT  = 11, /* a deadline passed */
+    WEFT_E_IO       = 12, /* the operating system refused; weft_error.sys holds errno */
+    WEFT_E_DB       = 13, /* SQLite refused */
+    WEFT_E_CRYPTO   = 14, /* OpenSSL refused */
+    WEFT_E_INTERNAL = 15  /* a defect in weft */
+} weft_status;
+#endif
+
+/** What went wrong, in one sentence. Pass NULL where it is of no interest. */
+typedef struct weft_error {
+    size_t size; /* set by WEFT_ERROR_INIT */
+    weft_status code;
+    int sys; /* errno, or 0 */
+    char message[256];
+} weft_error;
+#define WEFT_ERROR_INIT {sizeof(weft_error), WEFT_OK, 0, {0}}
+
+typedef struct weft_client weft_client;
+
+/* ---- training -------------------------------------------------------------------------------- */
+
+typedef enum weft_task_kind {
+    WEFT_TASK_KIND_TRAIN = 1,
+    WEFT_TASK_KIND_EVALUATE = 2,
+    WEFT_TASK_KIND_STATS = 3
+} weft_task_kind;
+
+/** What the coordinator asks for; borrowed for the trainer's call. */
+typedef struct weft_task_info {
+    size_t size;
+    weft_task_kind kind;
+    const char *job;
+    uint32_t round;
+    const char *dataset;
+    const char *model_spec;  /* text form; README, "Model specs" */
+    const char *data_schema; /* text form, or "" */
+    const char *optimizer;   /* "sgd" or "adam" */
+    double learning_rate, momentum, weight_decay, beta1, beta2, epsilon, prox_mu;
+    uint32_t batch_size; /* 0: all at once */
+    uint32_t epochs;
+    uint64_t seed;   /* already mixed for this client and round */
+    size_t n_params; /* float32 values in the flat weight vector */
+} weft_task_info;
+
+/** How a trainer reports progress and learns that it should stop; valid during the call. */
+typedef struct weft_task_control weft_task_control;
+/** Report done of total work items (batches, say). Cheap. Threads: any. */
+WEFT_API void weft_task_progress(weft_task_control *control, uint64_t done, uint64_t total);
+/** Nonzero once the trainer should return WEFT_E_CANCELED. Poll it each batch. Threads: any. */
+WEFT_API int weft_task_canceled(const weft_task_control *control);
+
+#define WEFT_RESULT_MAX_METRICS 16
+typedef struct weft_task_metric {
+    char name[33]; /* "loss", "accuracy", ... */
+    double value;  /* a mean over n_examples */
+} weft_task_metric;
+
+typedef struct weft_task_result {
+    size_t size;
+    uint64_t n_examples; /* the update's weight; > 0 */
+    uint32_t n_metrics;
+    weft_task_metric metrics[WEFT_RESULT_MAX_METRICS];
+} weft_task_result;
+
+/** A trainer: the application's own, or weft_nn_trainer of <weft/nn.h>. */
+typedef struct weft_trainer {
+    size_t size;
+    void *self;
+    /**
+     * Do the task. Called on the owner thread, never concurrently.
+     * @param weights  [n_params]: the base weights on entry; TRAIN: the trained weights on return
+     *                 (plain new weights, not a difference); EVALUATE: left as they are.
+     * @param result   n_examples and metrics.
+     * @return WEFT_OK; WEFT_E_CANCELED; anything else abandons the assignment with message as the
+     *         reason (it reaches the coordinator: put no data into it).
+     */
+    weft_status (*run)(void *self, const weft_task_info *task, float *weights,
+                       weft_task_result *result, weft_task_control *control, char message[256]);
+} weft_trainer;
+
+/** A named data set that this client offers. */
+typedef struct weft_dataset {
+    size_t size;
+    const char *name;      /* [A-Za-z0-9._-], at most 64 */
+    uint64_t n_examples;   /* 0: not told */
+    const char *schema;    /* declared columns as text, or NULL */
+} weft_dataset;
+#define WEFT_DATASET_INIT {sizeof(weft_dataset), NULL, 0, NULL}
+
+/* ---- the client ------------------------------------------------------------------------------ */
+
+typedef enum weft_log_severity {
+    WEFT_SEVERITY_ERROR = 0,
+    WEFT_SEVERITY_WARN = 1,
+    WEFT_SEVERITY_INFO = 2,
+    WEFT_SEVERITY_DEBUG = 3
+} weft_log_severity;
+
+typedef struct weft_client_options {
+    size_t size;
+    const char *state_dir;  /* created 0700 where missing; one client per folder (locked) */
+    /* the owner's policy, checked on every assignment; the coordinator can only be stricter */
+    const char *allowed_jobs;       /* comma-separated names or prefixes with '*'; NULL: all */
+    uint32_t min_cohort;            /* refuse rounds with fewer clients; default 0 */
+    int require_secure_aggregation; /* default 0 until the federation offers it */
+    /* the network */
+    const char *http_proxy; /* "http://host:port"; NULL: direct, whatever the environment says */
+    uint32_t connect_backoff_max_ms; /* default 20000 */
+    /* the host */
+    int poller_thread; /* nonzero: one thread waits on the network and signals the wake fd */
+    void (*log)(void *arg, weft_log_severity severity, const char *line);
+    void *log_arg;
+} weft_client_options;
+#define WEFT_CLIENT_OPTIONS_INIT {sizeof(weft_client_options), NULL, NULL, 0, 0, NULL, 20000, 0, NULL, NULL}
+
+/**
+ * Open the client of a state folder.
+ * @return WEFT_E_CONFLICT another process holds the folder; WEFT_E_IO; WEFT_E_FORMAT; WEFT_E_NOMEM.
+ */
+WEFT_API WEFT_NODISCARD weft_status weft_client_open(weft_client **ret,
+                                                     const weft_client_options *options,
+                                                     weft_error *err);
+/** Close: cancels what is under way (the outbox keeps it) and frees. NULL is allowed. */
+WEFT_API void weft_client_close(weft_client *client);
+
+/**
+ * Enrol with a join file (once; again with the same file is harmless). Keys are made here and never
+ * leave the state folder.
+ * @return WEFT_E_AUTH token used, expired or revoked; WEFT_E_AGAIN the coordinator is away;
+ *         WEFT_E_CONFLICT the folder belongs to another federation or name.
+ */
+WEFT_API WEFT_NODISCARD weft_status weft_client_enrol(weft_client *client,
+                                                      const char *join_file_path, weft_error *err);
+
+/** Offer a data set and who trains on it; both structs are copied, trainer->self is borrowed. */
+WEFT_API WEFT_NODISCARD weft_status weft_client_attach(weft_client *client,
+                                                       const weft_dataset *dataset,
+                                                       const weft_trainer *trainer,
+                                                       weft_error *err);
+
+/**
+ * Take part until stopped or until the coordinator has nothing more for this client. Reconnects
+ * with exponential backoff and jitter.
+ * @return WEFT_OK nothing more to do; WEFT_E_CANCELED stopped; WEFT_E_AUTH revoked or not enrolled;
+ *         WEFT_E_STATE incompatible coordinator.
+ */
+WEFT_API WEFT_NODISCARD weft_status weft_client_run(weft_client *client, weft_error *err);
+/**
+ * One step of the same, for hosts with a loop of their own: returns after timeout_ms at the latest
+ * when there is nothing to do; a trainer runs inside a step and takes its time.
+ * @return WEFT_E_AGAIN call again; else as weft_client_run.
+ */
+WEFT_API WEFT_NODISCARD weft_status weft_client_step(weft_client *client, uint32_t timeout_ms,
+                                                     weft_error *err);
+/** Ask run, step and the trainer to end soon. Threads: any; async-signal-safe. */
+WEFT_API void weft_client_stop(weft_client *client);
+/** With poller_thread: an eventfd that turns readable when step has work; else -1. */
+WEFT_API int weft_client_wake_fd(const weft_client *client);
+
+/* ---- observing ------------------------------------------------------------------------------- */
+
+typedef enum weft_client_event_kind {
+    WEFT_CLIENT_CONNECTED = 1,
+    WEFT_CLIENT_DISCONNECTED, /* detail: why, and when it tries again */
+    WEFT_CLIENT_ASSIGNED,
+    WEFT_CLIENT_TRAINED,
+    WEFT_CLIENT_UPLOADED, /* receipt is there */
+    WEFT_CLIENT_REFUSED,  /* by the coordinator; detail: reason */
+    WEFT_CLIENT_DECLINED, /* by this client's policy; detail: reason */
+    WEFT_CLIENT_ABANDONED,
+    WEFT_CLIENT_RENEWED   /* certificate */
+} weft_client_event_kind;
+
+typedef struct weft_client_event {
+    size_t size;
+    weft_client_event_kind kind;
+    const char *job; /* or "" */
+    uint32_t round;
+    uint64_t bytes;
+    uint64_t duration_ms;
+    const char *detail; /* or "" */
+} weft_client_event;
+
+/** Called on the owner thread, inside run or step. */
+typedef void (*weft_client_observer)(void *arg, const weft_client_event *event);
+WEFT_API void weft_client_observe(weft_client *client, weft_client_observer observer, void *arg);
+
+typedef struct weft_receipt {
+    size_t size;
+    uint64_t assignment_id;
+    char job[65];
+    uint32_t round;
+    uint64_t n_examples;
+    int64_t accepted_unix_ms;
+    uint8_t update_digest[32];
+    uint8_t signature[64]; /* Ed25519 by the coordinator's receipt key, verified on arrival */
+} weft_receipt;
+#define WEFT_RECEIPT_INIT {sizeof(weft_receipt), 0, {0}, 0, 0, 0, {0}, {0}}
+/** The newest receipt. WEFT_E_NOTFOUND when there is none yet. */
+WEFT_API WEFT_NODISCARD weft_status weft_client_receipt(const weft_client *client,
+                                                        weft_receipt *ret, weft_error *err);
+
+/** What one job asked of this client and what was contributed, newest last. */
+typedef struct weft_contribution {
+    size_t size;
+    const char *job;
+    uint32_t round;
+    weft_task_kind kind;
+    const char *outcome; /* "accepted", "refused: ...", "declined: ...", "abandoned: ...", "open" */
+    uint64_t n_examples;
+    uint64_t bytes;
+    int64_t unix_ms;
+} weft_contribution;
+/** Calls fn for each; stops when fn returns nonzero. Owner thread. */
+WEFT_API WEFT_NODISCARD weft_status weft_client_history(
+    const weft_client *client, int (*fn)(void *arg, const weft_contribution *item), void *arg,
+    weft_error *err);
+
+typedef struct weft_client_info {
+    size_t size;
+    int enrolled;
+    char name[65];
+    char federation[65];
+    char address[256];
+    int64_t certificate_expires_unix_ms;
+} weft_client_info;
+#define WEFT_CLIENT_INFO_INIT {sizeof(weft_client_info), 0, {0}, {0}, {0}, 0}
+WEFT_API WEFT_NODISCARD weft_status weft_client_get_info(const weft_client *client,
+                                                         weft_client_info *ret, weft_error *err);
+
+/** "0.1.0" */
+WEFT_API const char *weft_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every size that a peer, a file or a user controls, with its reason. Tests try one below, at and
+ * one above each.
+ */
+#ifndef WEFT_LIMITS_H
+#define WEFT_LIMITS_H
+
+/* One bulk message. Larger ones gain nothing (measured) and cost each receiver their size. */
+#define WEFT_MAX_CHUNK_BYTES (1U << 20)
+/* One control message: a job with a 64 KiB model spec and its schema is the largest. */
+#define WEFT_MAX_CONTROL_BYTES (256U << 10)
+/* What decoding one control message may allocate: protobuf-c keeps unknown fields at 47 times
+ * their size. */
+#define WEFT_MAX_DECODE_BYTES (1U << 20)
+/* Names of clients, jobs, data sets: they appear in certificates, files and log lines. */
+#define WEFT_MAX_NAME_BYTES 64
+/* Names of tensors in a model. */
+#define WEFT_MAX_TENSOR_NAME_BYTES 96
+/* A model spec and a data schema as text: far above any network this engine is meant for. */
+#define WEFT_MAX_SPEC_BYTES (64U << 10)
+#define WEFT_MAX_SCHEMA_BYTES (64U << 10)
+#define WEFT_MAX_LAYERS 256
+#define WEFT_MAX_TENSORS 1024
+#define WEFT_MAX_TENSOR_RANK 4
+#define WEFT_MAX_COLUMNS 1024
+#define WEFT_MAX_CATEGORIES 256
+/* 2^33 parameters are 32 GiB of float32: above any mapping we expect, below any overflow. */
+#define WEFT_MAX_PARAMS (UINT64_C(1) << 33)
+/* A client's weight in an average. A peer that lets 2^62 in loses its model to one client. */
+#define WEFT_MAX_EXAMPLES (UINT64_C(1) << 31)
+/* Clients in one round; weights and sums are sized for it. */
+#define WEFT_MAX_COHORT 100000U
+/* Named metrics of one report. */
+#define WEFT_MAX_METRICS 16
+#define WEFT_MAX_METRIC_NAME_BYTES 32
+/* Data sets that one client declares. */
+#define WEFT_MAX_DATASETS 32
+/* One sentence from a peer: a reason for abandoning. */
+#define WEFT_MAX_REASON_BYTES 256
+/* Configuration and job files. */
+#define WEFT_MAX_YAML_BYTES (512U << 10)
+/* PEM files: keys, certificates, chains of a few. */
+#define WEFT_MAX_PEM_BYTES (64U << 10)
+
+#endif

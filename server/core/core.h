@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The coordinator's mind: jobs, rounds, selection, leases, receipts' order. One pure state machine:
+ * an event and the time come in, ordered actions come out. No clock, no I/O, no randomness of its
+ * own (selection is HMAC-ordered by the job's seed).
+ *
+ * The contract with the shell (server/app in production, examples/simulate, tests/sim):
+ * - Events are fed by one thread, one at a time, with a logical clock that never runs backwards.
+ * - Actions are executed in order. Consecutive persists of one batch are one transaction. Nothing
+ *   after a persist runs before it is durable. If a persist fails, the shell answers every call of
+ *   the batch "unavailable", throws the core away and builds it anew from the store: the state
+ *   is what was durable.
+ * - FOLD and FINISH work off-thread and come back as FOLDED and FINISHED events.
+ * - A call token names a waiting call of the shell; each token gets exactly one REPLY. The shell may
+ *   report with CALL_GONE that its caller went away; then no reply is needed (one may still come).
+ *
+ * Life of a round: WAITING (no row yet; enough eligible clients?) -> TRAINING -> AGGREGATING ->
+ * [EVALUATING] -> DONE, or FAILED (below the minimum at the deadline, or a result that is not
+ * finite) -> next attempt after a backoff -> job paused after max_attempts.
+ *
+ * Selection: when at least `minimum` eligible clients wait and either cohort-many wait or
+ * selection_window_ms passed, the eligible set (waiting clients that declare the job's data set,
+ * are not revoked and hold no open assignment) is recorded, ordered by HMAC-SHA256(key = job seed,
+ * round | attempt | client) and the first weft_job_def_cohort() are assigned. Several jobs take turns: the
+ * one served longest ago chooses first.
+ */
+#ifndef WEFT_CORE_H
+#define WEFT_CORE_H
+
+#include "base/alloc.h"
+#include "core/rows.h"
+
+typedef struct weft_core weft_core;
+
+/* Deterministic configuration of the federation. */
+typedef struct weft_core_config {
+    uint64_t come_back_ms;     /* mean pace for clients without work; per-client jitter +-50 % */
+    uint64_t max_hold_ms;      /* the longest a check-in is held */
+    uint32_t max_jobs;         /* not ended, at once */
+    uint64_t pace_seed;        /* of the jitter */
+} weft_core_config;
+
+#define WEFT_CORE_CONFIG_INIT {2000, 30000, 64, 1}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
+typedef enum weft_event_kind {
+    WEFT_EVENT_TICK = 1,       /* time passed */
+    WEFT_EVENT_JOB_SUBMIT,     /* u.submit; the initial version is durable already */
+    WEFT_EVENT_JOB_CONTROL,    /* u.control */
+    WEFT_EVENT_CHECK_IN,       /* u.check_in; call held */
+    WEFT_EVENT_CALL_GONE,      /* u.gone */
+    WEFT_EVENT_PROGRESS,       /* u.progress */
+    WEFT_EVENT_ABANDON,        /* u.abandon */
+    WEFT_EVENT_UPDATE,         /* u.update: complete, validated, in the spool (synced if promised) */
+    WEFT_EVENT_FOLDED,         /* u.folded */
+    WEFT_EVENT_FINISHED,       /* u.finished: candidate durable in models.db, or a reason */
+    WEFT_EVENT_CENTRAL,        /* u.central: evaluation at the coordinator is done */
+    WEFT_EVENT_CLIENT_REVOKED, /* u.client */
+    WEFT_EVENT_ROLLBACK        /* u.rollback: the job goes on from another stored version */
+} weft_event_kind;
+
+typedef struct weft_declared {
+    char name[WEFT_MAX_NAME_BYTES + 1];
+    uint64_t n_examples;
+} weft_declared;
+
+typedef struct weft_event {
+    weft_event_kind kind;
+    uint64_t call;        /* token of the waiting call, 0: none */
+    const char *client;   /* caller, verified; NULL for shell events */
+    int64_t unix_ms;      /* wall clock, recorded for people only */
+    union {
+        struct {
+            const weft_job_def *def;
+            uint8_t version[WEFT_DIGEST_BYTES]; /* initial weights */
+            uint64_t model_bytes;
+        } submit;
+        struct {
+            const char *job;
+            weft_job_status to; /* PAUSED, RUNNING (resume), CANCELED */
+            const char *reason;
+        } control;
+        struct {
+            const weft_declared *datasets;
+            uint32_t n_datasets;
+            uint64_t hold_ms;
+        } check_in;
+        struct {
+            uint64_t call;
+        } gone;
+        struct {
+            uint64_t assignment_id;
+            uint64_t held_bytes; /* what the shell's spool holds; echoed in the reply */
+        } progress;
+        struct {
+            uint64_t assignment_id;
+            const char *reason;
+        } abandon;
+        struct {
+            uint64_t assignment_id;
+            uint8_t base[WEFT_DIGEST_BYTES];
+            uint8_t digest[WEFT_DIGEST_BYTES];
+            uint64_t n_examples;
+            uint64_t bytes;
+            weft_refusal refusal; /* what validation found; NONE: good */
+            const char *detail;   /* of the refusal, or NULL */
+            const weft_metrics *metrics;
+        } update;
+        struct {
+            uint64_t assignment_id;
+        } folded;
+        struct {
+            uint64_t job_id;
+            uint32_t round;
+            uint32_t attempt;
+            bool ok;
+            uint8_t version[WEFT_DIGEST_BYTES];
+            uint64_t bytes;
+            const char *reason; /* when not ok: "the result is not finite" */
+        } finished;
+        struct {
+            uint64_t job_id;
+            uint32_t round;
+            const weft_metrics *metrics; /* NULL: it failed, reason */
+            const char *reason;
+        } central;
+        struct {
+            const char *name;
+            const char *reason;
+        } client;
+        struct {
+            const char *job;
+            uint8_t version[WEFT_DIGEST_BYTES];
+        } rollback;
+    } u;
+} weft_event;
+
+/* ---- actions -------------------------------------------------------------------------------- */
+
+typedef enum weft_action_kind {
+    WEFT_ACTION_PERSIST_JOB = 1,    /* u.job */
+    WEFT_ACTION_PERSIST_ROUND,      /* u.round */
+    WEFT_ACTION_PERSIST_ASSIGNMENT, /* u.assignment */
+    WEFT_ACTION_PERSIST_VERSION,    /* u.version */
+    WEFT_ACTION_PERSIST_ELIGIBLE,   /* u.eligible */
+    WEFT_ACTION_REPLY,              /* u.reply */
+    WEFT_ACTION_OPEN_SUM,           /* u.sum: start an empty sum for a round */
+    WEFT_ACTION_FOLD,               /* u.fold: add a spooled update to its round's sum */
+    WEFT_ACTION_FINISH,             /* u.sum: close the sum, make the candidate durable */
+    WEFT_ACTION_DROP_SUM,           /* u.sum: forget the sum */
+    WEFT_ACTION_DROP_UPDATE,        /* u.fold: the spool may forget this update */
+    WEFT_ACTION_PUBLISH,            /* u.publish: job's current version is now this one */
+    WEFT_ACTION_EVALUATE,           /* u.publish: run the central evaluation of this version */
+    WEFT_ACTION_CANCEL_CALLS,       /* u.client: cut every call of this client */
+    WEFT_ACTION_NOTIFY              /* u.notify: for watchers and logs */
+} weft_action_kind;
+
+typedef enum weft_reply_kind {
+    WEFT_REPLY_ASSIGNMENT = 1, /* u.assignment */
+    WEFT_REPLY_COME_BACK,      /* u.come_back_ms */
+    WEFT_REPLY_NOTHING_MORE,
+    WEFT_REPLY_PROGRESS,       /* u.progress */
+    WEFT_REPLY_RECEIPT,        /* u.receipt */
+    WEFT_REPLY_REFUSED,        /* u.refused */
+    WEFT_REPLY_DONE,           /* abandon, control, rollback, revoke */
+    WEFT_REPLY_JOB,            /* u.job_id of a submitted job */
+    WEFT_REPLY_ERROR           /* u.error */
+} weft_reply_kind;
+
+/* Everything an Assignment message needs; def and texts borrowed until the next event. */
+typedef struct weft_assignment_view {
+    const weft_assignment_row *row;
+    const weft_job_def *def;
+    const uint8_t *base; /* [WEFT_DIGEST_BYTES] */
+    uint64_t base_bytes;
+    uint64_t left_ms;    /* until the deadline */
+    uint32_t cohort;
+} weft_assignment_view;
+
+typedef struct weft_action {
+    weft_action_kind kind;
+    union {
+        const weft_job_row *job; /* rows: borrowed until the next event */
+        const weft_round_row *round;
+        const weft_assignment_row *assignment;
+        weft_version_row version;
+        weft_eligible_row eligible;
+        struct {
+            uint64_t call;
+            weft_reply_kind kind;
+            union {
+                weft_assignment_view assignment;
+                uint64_t come_back_ms;
+                struct {
+                    bool stop;
+                    weft_refusal reason;
+                    uint64_t held_bytes;
+                    uint64_t left_ms;
+                    const weft_assignment_row *accepted; /* when there is a receipt, or NULL */
+                } progress;
+                const weft_assignment_row *receipt; /* the accepted assignment */
+                struct {
+                    weft_refusal refusal;
+                    char detail[WEFT_REASON_BYTES];
+                } refused;
+                uint64_t job_id;
+                struct {
+                    weft_status status;
+                    char detail[WEFT_REASON_BYTES];
+                } error;
+            } u;
+        } reply;
+        struct {
+            uint64_t job_id;
+            uint32_t round;
+            uint32_t attempt;
+            const weft_job_def *def;
+            const uint8_t *base; /* [WEFT_DIGEST_BYTES] */
+            uint64_t model_bytes;
+            uint32_t cohort;     /* bounds the sum */
+        } sum;
+        struct {
+            uint64_t job_id;
+            uint32_t round;
+            uint32_t attempt;
+            uint64_t assignment_id;
+            uint64_t n_examples;
+        } fold;
+        struct {
+            uint64_t job_id;
+            uint32_t round;
+            uint8_t version[WEFT_DIGEST_BYTES];
+        } publish;
+        struct {
+            char name[WEFT_MAX_NAME_BYTES + 1];
+        } client;
+        struct {
+            const char *kind;            /* "job", "round", "update", "version", "evaluation" */
+            const weft_job_row *job;
+            const weft_round_row *round; /* or NULL */
+            char client[WEFT_MAX_NAME_BYTES + 1];
+            char detail[WEFT_REASON_BYTES];
+        } notify;
+    } u;
+} weft_action;
+
+typedef struct weft_actions {
+    const weft_alloc *alloc;
+    weft_action *item; /* [cap], owned */
+    size_t n;
+    size_t cap;
+} weft_actions;
+
+void weft_actions_init(weft_actions *list, const weft_alloc *a);
+void weft_actions_done(weft_actions *list);
+
+/* ---- the machine ---------------------------------------------------------------------------- */
+
+WEFT_NODISCARD weft_status weft_core_new(weft_core **ret, const weft_core_config *config,
+                                         const weft_alloc *a, weft_err *err);
+void weft_core_free(weft_core *core);
+
+/*
+ * Restart: feed the rows of every job (ended ones too: names stay taken), of the newest attempt of
+ * each job's open round, and of that round's assignments; then resume once. Resume emits what the
+ * shell must do again: OPEN_SUM and FOLD of accepted updates, FINISH of rounds that were
+ * aggregating, PUBLISH of current versions, EVALUATE. Leases start anew at now_ms.
+ */
+WEFT_NODISCARD weft_status weft_core_restore_job(weft_core *core, const weft_job_row *row,
+                                                 weft_err *err);
+WEFT_NODISCARD weft_status weft_core_restore_round(weft_core *core, const weft_round_row *row,
+                                                   weft_err *err);
+WEFT_NODISCARD weft_status weft_core_restore_assignment(weft_core *core,
+                                                        const weft_assignment_row *row,
+                                                        weft_err *err);
+WEFT_NODISCARD weft_status weft_core_resume(weft_core *core, uint64_t next_job_id,
+                                            uint64_t next_assignment_id, uint64_t now_ms,
+                                            weft_actions *out, weft_err *err);
+
+/**
+ * Handle one event at logical time now_ms; actions are appended to out. A caller's mistake (unknown
+ * job, foreign assignment) is a REPLY_ERROR or REPLY_REFUSED action, not a failure here.
+ * @return WEFT_OK; WEFT_E_NOMEM (the core must be rebuilt from the store); WEFT_E_INTERNAL.
+ */
+WEFT_NODISCARD weft_status weft_core_on(weft_core *core, const weft_event *event, uint64_t now_ms,
+                                        weft_actions *out, weft_err *err);
+
+/** Logical time at which the next TICK is needed; UINT64_MAX: none. */
+uint64_t weft_core_next_ms(const weft_core *core);
+
+/* Read-only looks, for the shell's answers and for tests; pointers live until the next event. */
+uint32_t weft_core_n_jobs(const weft_core *core);
+const weft_job_row *weft_core_job_at(const weft_core *core, uint32_t index);
+const weft_job_row *weft_core_job_by_name(const weft_core *core, const char *name);
+const weft_round_row *weft_core_open_round(const weft_core *core, uint64_t job_id); /* or NULL */
+const weft_assignment_row *weft_core_assignment(const weft_core *core, uint64_t assignment_id);
+uint32_t weft_core_waiting(const weft_core *core); /* check-ins held now */
+
+#endif
