@@ -34,6 +34,13 @@
 #include "base/buf.h"
 #include "base/limits.h"
 
+/* One dimension: sizes, units, kernels, strides. Products of two fit 64 bits with room to spare. */
+#define WEFT_SPEC_MAX_DIM (1U << 24)
+/* Values of one example between two layers: 1 GiB of float32, far above any sensible image. */
+#define WEFT_SPEC_MAX_VALUES (1U << 28)
+/* Zeros on one side of a convolution's input. */
+#define WEFT_SPEC_MAX_PADDING 1024U
+
 typedef enum weft_layer_kind {
     WEFT_LAYER_DENSE,
     WEFT_LAYER_CONV2D,
@@ -63,7 +70,7 @@ typedef struct weft_layer {
     uint32_t kernel_h, kernel_w; /* conv2d and pools */
     uint32_t stride;
     uint32_t pad_top, pad_left, pad_bottom, pad_right; /* zeros around the input; conv2d */
-    bool pad_same;               /* written as padding=same */
+    bool pad_same;                                     /* written as padding=same */
     bool bias;
     weft_init init;
     float rate; /* dropout */
@@ -96,5 +103,14 @@ WEFT_NODISCARD weft_status weft_spec_parse(weft_spec **ret, const char *text, si
 WEFT_NODISCARD weft_status weft_spec_print(const weft_spec *spec, weft_buf *out, weft_err *err);
 /** Free; NULL is allowed. */
 void weft_spec_free(weft_spec *spec);
+
+/** The word of the text form: "conv2d", "he", "mse". Static strings. */
+const char *weft_layer_kind_name(weft_layer_kind kind);
+const char *weft_init_name(weft_init init);
+const char *weft_loss_name(weft_loss loss);
+/** h * w * c. */
+uint32_t weft_shape_size(const weft_shape *shape);
+/** Weights and bias of one layer; 0 for the kinds without; UINT64_MAX when 64 bits are too few. */
+uint64_t weft_layer_n_params(const weft_layer *layer);
 
 #endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table into a model's flat weight vector, and seeded initial weights. Pure; any thread. */
+#include "model/layout.h"
+
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static void add_tensor(weft_layout *layout, const char *layer, const char *suffix,
+                       weft_tensor_role role, uint32_t rank, const uint64_t *shape)
+{
+    weft_tensor_info *t = &layout->tensors[layout->n_tensors++];
+    (void)snprintf(t->name, sizeof t->name, "%s%s", layer, suffix); /* 64 + 7 bytes, or 96 */
+    t->role = role;
+    t->rank = rank;
+    t->count = 1;
+    for (uint32_t i = 0; i < rank; i++) {
+        t->shape[i] = shape[i];
+        t->count *= shape[i]; /* the parser refused products above WEFT_MAX_PARAMS */
+    }
+    t->offset = layout->n_params;
+    layout->n_params += t->count;
+}
+
+static void add_layer(weft_layout *layout, const weft_layer *layer, const weft_shape *flattened)
+{
+    const uint64_t units = layer->units;
+    if (layer->kind == WEFT_LAYER_DENSE) {
+        const uint64_t shape[] = {layer->in.c, units};
+        add_tensor(layout, layer->name, ".weight", WEFT_TENSOR_DENSE_WEIGHT, 2, shape);
+        layout->tensors[layout->n_tensors - 1].flattened = *flattened;
+    } else {
+        const uint64_t shape[] = {layer->kernel_h, layer->kernel_w, layer->in.c, units};
+        add_tensor(layout, layer->name, ".weight", WEFT_TENSOR_CONV_WEIGHT, 4, shape);
+    }
+    if (layer->bias) {
+        add_tensor(layout, layer->name, ".bias", WEFT_TENSOR_BIAS, 1, &units);
+    }
+}
+
+static void add_layers(weft_layout *layout, const weft_spec *spec)
+{
+    weft_shape flattened = {0};
+    for (uint32_t i = 0; i < spec->n_layers; i++) {
+        const weft_layer *layer = &spec->layers[i];
+        if (layer->kind == WEFT_LAYER_FLATTEN) {
+            flattened = layer->in;
+        }
+        if (layer->kind == WEFT_LAYER_DENSE || layer->kind == WEFT_LAYER_CONV2D) {
+            add_layer(layout, layer, &flattened);
+            flattened = (weft_shape){0};
+        }
+    }
+}
+
+weft_status weft_layout_new(weft_layout **ret, const weft_spec *spec, const weft_alloc *a,
+                            weft_err *err)
+{
+    uint64_t n_params = 0;
+    for (uint32_t i = 0; i < spec->n_layers; i++) {
+        const uint64_t more = weft_layer_n_params(&spec->layers[i]);
+        if (more > WEFT_MAX_PARAMS - n_params) {
+            WEFT_FAIL(err, WEFT_E_LIMIT, "the model has more than %llu parameters",
+                      (unsigned long long)WEFT_MAX_PARAMS);
+        }
+        n_params += more;
+    }
+    weft_layout *layout = weft_array(a, 1, sizeof *layout);
+    if (!layout) {
+        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model's layout");
+    }
+    layout->alloc = a;
+    /* two a layer at most; a spec that parsed has at least one layer or tensor */
+    layout->tensors = weft_array(a, spec->n_tensors + 2U * spec->n_layers, sizeof *layout->tensors);
+    if (!layout->tensors) {
+        weft_layout_free(layout);
+        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model's layout");
+    }
+    add_layers(layout, spec);
+    for (uint32_t i = 0; i < spec->n_tensors; i++) {
+        const weft_plain_tensor *t = &spec->tensors[i];
+        add_tensor(layout, t->name, "", WEFT_TENSOR_PLAIN, t->rank, t->shape);
+    }
+    *ret = layout;
+    return WEFT_OK;
+}
+
+void weft_layout_free(weft_layout *layout)
+{
+    if (layout) {
+        weft_free(layout->alloc, layout->tensors);
+        weft_free(layout->alloc, layout);
+    }
+}
+
+/* Half the width of the uniform distribution (He et al. 2015; Glorot and Bengio 2010): its variance
+ * is 2 / fan_in, or 2 / (fan_in + fan_out). */
+static float init_bound(const weft_tensor_info *t, weft_init init)
+{
+    const uint64_t window = t->role == WEFT_TENSOR_CONV_WEIGHT ? t->shape[0] * t->shape[1] : 1;
+    const double fan_in = (double)(window * t->shape[t->rank - 2]);
+    const double fan_out = (double)(window * t->shape[t->rank - 1]);
+    switch (init) {
+    case WEFT_INIT_HE:
+        return (float)sqrt(6.0 / fan_in);
+    case WEFT_INIT_GLOROT:
+        return (float)sqrt(6.0 / (fan_in + fan_out));
+    case WEFT_INIT_ZERO:
+        break;
+    }
+    return 0.0F;
+}
+
+static weft_init init_of(const weft_spec *spec, uint32_t nth_weight)
+{
+    for (uint32_t i = 0; i < spec->n_layers; i++) {
+        const weft_layer *layer = &spec->layers[i];
+        const bool weighted = layer->kind == WEFT_LAYER_DENSE || layer->kind == WEFT_LAYER_CONV2D;
+        if (weighted && nth_weight-- == 0) {
+            return layer->init;
+        }
+    }
+    return WEFT_INIT_ZERO;
+}
+
+void weft_layout_init_weights(float *out, const weft_layout *layout, const weft_spec *spec,
+                              uint64_t seed)
+{
+    memset(out, 0, (size_t)layout->n_params * sizeof *out);
+    uint32_t weights = 0;
+    for (uint32_t i = 0; i < layout->n_tensors; i++) {
+        const weft_tensor_info *t = &layout->tensors[i];
+        if (t->role != WEFT_TENSOR_DENSE_WEIGHT && t->role != WEFT_TENSOR_CONV_WEIGHT) {
+            continue;
+        }
+        const float bound = init_bound(t, init_of(spec, weights++));
+        weft_rng rng;
+        weft_rng_init(&rng, seed, i);
+        for (uint64_t k = 0; k < t->count && bound > 0.0F; k++) {
+            out[t->offset + k] = (2.0F * weft_rng_float(&rng) - 1.0F) * bound;
+        }
+    }
+}
