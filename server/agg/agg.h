@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Aggregation: vectors in, vector out; pure. FedAvg (McMahan et al., AISTATS 2017) over exact sums:
- * each term n_i * delta_ij is rounded once to the grid 2^-s that the job fixes, then added as int64, so the
- * sum is the same for any order and any split over threads. s = 62 - ceil(log2(cohort *
- * max_examples * clip_norm)): the sum cannot overflow, because |delta_ij| <= clip_norm.
+ * each term n_i * delta_ij is rounded once (half to even) to the grid 2^-s that the job fixes, then
+ * added as int64, so the sum is the same for any order and any split over threads.
+ * s = 62 - ceil(log2(cohort * max_examples * clip_norm)), at most 90: the sum stays below
+ * 2^62 + cohort / 2 and cannot overflow, because |delta_ij| <= clip_norm.
  *
  * Memory: 8 bytes a parameter, whatever the cohort.
  * Threads: one sum may be folded by several threads when each folds another element range of an
@@ -34,12 +35,20 @@ typedef struct weft_aggregator {
 const weft_aggregator *weft_aggregator_find(const char *name);
 
 /**
+ * Could weft_sum_new make this sum, memory aside? For refusing a job before it starts.
+ * @return WEFT_E_INVALID, WEFT_E_LIMIT as weft_sum_new. Pure; any thread.
+ */
+WEFT_NODISCARD weft_status weft_sum_check(uint64_t n_params, uint32_t cohort, uint64_t max_examples,
+                                          double clip_norm, weft_err *err);
+
+/**
  * An empty sum.
  * @param n_params      parameters, > 0.
  * @param cohort        most updates ever added.
  * @param max_examples  largest weight of one update.
  * @param clip_norm     largest absolute value of one element.
- * @return WEFT_E_LIMIT when the grid would be coarser than 2^-8, WEFT_E_NOMEM.
+ * @return WEFT_E_INVALID an argument is 0 or above its limit; WEFT_E_LIMIT when the grid would be
+ *         coarser than 2^-8; WEFT_E_NOMEM.
  */
 WEFT_NODISCARD weft_status weft_sum_new(weft_sum **ret, uint64_t n_params, uint32_t cohort,
                                         uint64_t max_examples, double clip_norm,
@@ -49,6 +58,8 @@ void weft_sum_free(weft_sum *sum);
 /**
  * Add elements [first, first + n) of one update.
  * @param delta  [n] float32, finite and within clip_norm (validated before: see update/check.h).
+ * @param n_examples  the update's weight, 1..max_examples.
+ * Cost: near memory speed; no allocation, no floating-point arithmetic.
  */
 void weft_sum_add_range(weft_sum *sum, const float *delta, uint64_t first, uint64_t n,
                         uint64_t n_examples);

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A client's update: delta, clip, encode, hash; two passes in small blocks. */
+#include "update/delta.h"
+
+#include "base/limits.h"
+#include "update/norm.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Values of one step: the buffers below stay in the first-level cache. */
+#define STEP 2048U
+
+_Static_assert(STEP % WEFT_CODEC_MAX_BLOCK_VALUES == 0, "steps are whole blocks");
+
+/* Truncation and this margin keep the norm of what is sent at or below the limit, whatever the
+ * rounding of 2^33 additions. */
+#define CLIP_MARGIN (1.0 - 0x1p-26)
+
+typedef struct source {
+    const float *weights;
+    const float *base; /* NULL: zeros */
+    uint64_t n;
+} source;
+
+static void read_delta(float *out, const source *s, uint64_t first, size_t n)
+{
+    if (!s->base) {
+        memcpy(out, s->weights + first, n * sizeof *out);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        out[i] = s->weights[first + i] - s->base[first + i];
+    }
+}
+
+static size_t step_at(const source *s, uint64_t first)
+{
+    return s->n - first < STEP ? (size_t)(s->n - first) : STEP;
+}
+
+static weft_status not_finite(const source *s, const float *block, uint64_t first, size_t n,
+                              weft_err *err)
+{
+    size_t i = 0;
+    while (i + 1 < n && isfinite(block[i])) {
+        i++;
+    }
+    WEFT_FAIL(err, WEFT_E_INVALID,
+              "parameter %llu of the update is not finite (weight %g): the training diverged, a "
+              "lower learning rate may help",
+              (unsigned long long)(first + i), (double)s->weights[first + i]);
+}
+
+static weft_status measure(double *ret_norm, const source *s, weft_err *err)
+{
+    float block[STEP];
+    weft_norm norm;
+    weft_norm_init(&norm);
+    for (uint64_t first = 0; first < s->n; first += STEP) {
+        const size_t n = step_at(s, first);
+        read_delta(block, s, first, n);
+        weft_norm_add(&norm, block, n);
+        if (!isfinite(weft_norm_square(&norm))) {
+            return not_finite(s, block, first, n, err);
+        }
+    }
+    *ret_norm = weft_norm_get(&norm);
+    return WEFT_OK;
+}
+
+/* x is not larger in magnitude than some float, so this cannot overflow. */
+static float toward_zero(double x)
+{
+    float f = (float)x;
+    if (fabs((double)f) > fabs(x)) {
+        uint32_t bits = 0;
+        memcpy(&bits, &f, sizeof bits);
+        bits--;
+        memcpy(&f, &bits, sizeof f);
+    }
+    return f;
+}
+
+static weft_status emit(weft_delta_result *ret, const weft_delta_sink *sink, const source *s,
+                        const weft_codec *codec, double scale, weft_hash *hash, weft_err *err)
+{
+    float block[STEP];
+    uint8_t bytes[STEP / WEFT_CODEC_MAX_BLOCK_VALUES * WEFT_CODEC_MAX_BLOCK_BYTES];
+    for (uint64_t first = 0; first < s->n; first += STEP) {
+        const size_t n = step_at(s, first);
+        read_delta(block, s, first, n);
+        for (size_t i = 0; scale < 1.0 && i < n; i++) {
+            block[i] = toward_zero((double)block[i] * scale);
+        }
+        const size_t size = (size_t)codec->size_bytes(n);
+        codec->encode(bytes, block, n);
+        WEFT_TRY(weft_hash_add(hash, bytes, size, err));
+        WEFT_TRY(sink->write(sink->self, bytes, size, err));
+        ret->bytes += size;
+    }
+    return weft_hash_finish(ret->digest, hash, err);
+}
+
+static weft_status check_arguments(uint64_t n_params, uint64_t n_examples,
+                                   const weft_delta_options *o, weft_err *err)
+{
+    if (n_params == 0 || n_params > WEFT_MAX_PARAMS) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "%llu parameters are not within 1..%llu",
+                  (unsigned long long)n_params, (unsigned long long)WEFT_MAX_PARAMS);
+    }
+    if (n_examples == 0) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "an update of 0 examples has no weight");
+    }
+    if (!(o->clip_norm > 0.0) || !isfinite(o->clip_norm) || o->max_examples == 0) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "clip_norm %g and max_examples %llu must be above 0",
+                  o->clip_norm, (unsigned long long)o->max_examples);
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_delta_encode(weft_delta_result *ret, const weft_delta_sink *sink,
+                              const float *weights, const float *base, uint64_t n_params,
+                              uint64_t n_examples, const weft_delta_options *options,
+                              const weft_alloc *a, weft_err *err)
+{
+    WEFT_TRY(check_arguments(n_params, n_examples, options, err));
+    const source s = {weights, base, n_params};
+    const weft_codec *codec = options->codec ? options->codec : &weft_codec_f32;
+    weft_delta_result r = {0};
+    WEFT_TRY(measure(&r.norm, &s, err));
+    r.clipped = r.norm > options->clip_norm;
+    if (r.clipped && options->exact) {
+        WEFT_FAIL(err, WEFT_E_LIMIT,
+                  "the L2 norm %.9g is above the job's clip_norm %.9g, and statistics cannot be "
+                  "scaled: raise aggregation.clip_norm",
+                  r.norm, options->clip_norm);
+    }
+    const double scale = r.clipped ? options->clip_norm / r.norm * CLIP_MARGIN : 1.0;
+    r.n_examples = n_examples < options->max_examples ? n_examples : options->max_examples;
+    weft_hash *hash = NULL;
+    WEFT_TRY(weft_hash_new(&hash, a, err));
+    const weft_status status = emit(&r, sink, &s, codec, scale, hash, err);
+    weft_hash_free(hash);
+    WEFT_TRY(status);
+    *ret = r;
+    return WEFT_OK;
+}
+
+/* Behind the reader: byte k of the output is written after the value that it came from was read. */
+static weft_status write_memory(void *self, const uint8_t *data, size_t n, weft_err *err)
+{
+    (void)err;
+    uint8_t **at = self;
+    memcpy(*at, data, n);
+    *at += n;
+    return WEFT_OK;
+}
+
+weft_status weft_delta_encode_to(weft_delta_result *ret, uint8_t *out, size_t out_size,
+                                 const float *weights, const float *base, uint64_t n_params,
+                                 uint64_t n_examples, const weft_delta_options *options,
+                                 const weft_alloc *a, weft_err *err)
+{
+    const weft_codec *codec = options->codec ? options->codec : &weft_codec_f32;
+    if (n_params <= WEFT_MAX_PARAMS && codec->size_bytes(n_params) > out_size) {
+        WEFT_FAIL(err, WEFT_E_LIMIT, "%llu parameters need %llu bytes, the output has %zu",
+                  (unsigned long long)n_params, (unsigned long long)codec->size_bytes(n_params),
+                  out_size);
+    }
+    uint8_t *at = out;
+    const weft_delta_sink sink = {write_memory, &at};
+    return weft_delta_encode(ret, &sink, weights, base, n_params, n_examples, options, a, err);
+}
