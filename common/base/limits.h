@@ -25,6 +25,13 @@
 #define WEFT_MAX_TENSOR_RANK 4
 #define WEFT_MAX_COLUMNS 1024
 #define WEFT_MAX_CATEGORIES 256
+/* Data sets in memory: features of one example (a 2048 x 2048 RGB image is 12.6 M), classes,
+ * distinct values of a grouping column, one line of a CSV, one array (1 TiB: below any overflow). */
+#define WEFT_MAX_FEATURES (1U << 24)
+#define WEFT_MAX_CLASSES 65536U
+#define WEFT_MAX_GROUPS 65536U
+#define WEFT_MAX_LINE_BYTES (1U << 20)
+#define WEFT_MAX_DATA_BYTES (UINT64_C(1) << 40)
 /* 2^33 parameters are 32 GiB of float32: above any mapping we expect, below any overflow. */
 #define WEFT_MAX_PARAMS (UINT64_C(1) << 33)
 /* A client's weight in an average. A peer that lets 2^62 in loses its model to one client. */

@@ -22,7 +22,7 @@ ROOMS = {
     "common/update": L1 | {"update"},
     "common/nn": L1 | {"nn", "data"},
     "common/data": L1 | {"data"},
-    "common/weights": L1 | {"weights"},
+    "common/weights": L1 | {"weights", "data"},
     "common/wire": L2 | {"wire", "weft/v1"},
     "common/rt": {"base", "rt"},
     "client/include": {"weft"},
@@ -57,6 +57,8 @@ HOMES = {
 # the functional core may not reach for the world
 PURE = ("server/core", "server/agg", "common/update", "common/model", "common/wire")
 IMPURE = re.compile(r"(time|stdio|pthread|unistd|fcntl|sys/.*)\.h$")
+# snprintf lives in stdio.h; banned.py sees to it that nothing is printed
+TEXT = {"common/model": ("stdio.h",), "common/wire": ("stdio.h",)}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 
 
@@ -79,7 +81,7 @@ def check(path, text):
         for pattern, homes in HOMES.items():
             if re.match(pattern, header) and room not in homes:
                 yield f"{where}: only {', '.join(sorted(homes))} may"
-        if room in PURE and quote == "<" and IMPURE.match(header):
+        if room in PURE and quote == "<" and IMPURE.match(header) and header not in TEXT.get(room, ()):
             yield f"{where}: a pure room has no clock, I/O or threads"
         if quote == '"':
             top = "weft/v1" if header.startswith("weft/v1/") else header.split("/", 1)[0]

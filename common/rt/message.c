@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Owns received messages: a counted wrapper around gRPC's byte buffer. The buffer is raw (rt
+ * switches compression off), so its pieces are the message. Threads: any.
+ */
+#include "rt/cq_priv.h"
+
+#include <grpc/byte_buffer.h>
+#include <grpc/slice.h>
+#include <stdatomic.h>
+
+struct weft_rt_message {
+    const weft_alloc *alloc;
+    atomic_size_t refs;
+    grpc_byte_buffer *bytes; /* owned; not NULL */
+};
+
+weft_rt_message *weft_rt_message_new(const weft_alloc *alloc, grpc_byte_buffer *bytes)
+{
+    weft_rt_message *message = weft_array(alloc, 1, sizeof *message);
+    if (!message) {
+        grpc_byte_buffer_destroy(bytes);
+        return NULL;
+    }
+    message->alloc = alloc;
+    atomic_init(&message->refs, 1);
+    message->bytes = bytes;
+    return message;
+}
+
+weft_rt_message *weft_rt_message_ref(weft_rt_message *message)
+{
+    atomic_fetch_add_explicit(&message->refs, 1, memory_order_relaxed);
+    return message;
+}
+
+void weft_rt_message_unref(weft_rt_message *message)
+{
+    if (message && atomic_fetch_sub_explicit(&message->refs, 1, memory_order_acq_rel) == 1) {
+        grpc_byte_buffer_destroy(message->bytes);
+        weft_free(message->alloc, message);
+    }
+}
+
+size_t weft_rt_message_size(const weft_rt_message *message)
+{
+    return message->bytes->data.raw.slice_buffer.length;
+}
+
+size_t weft_rt_message_pieces(const weft_rt_message *message)
+{
+    return message->bytes->data.raw.slice_buffer.count;
+}
+
+weft_view weft_rt_message_piece(const weft_rt_message *message, size_t index)
+{
+    const grpc_slice *slice = &message->bytes->data.raw.slice_buffer.slices[index];
+    return (weft_view){GRPC_SLICE_START_PTR(*slice), GRPC_SLICE_LENGTH(*slice)};
+}
+
+weft_status weft_rt_message_copy(const weft_rt_message *message, weft_buf *out, weft_err *err)
+{
+    const size_t before = out->size;
+    const size_t n = weft_rt_message_pieces(message);
+    for (size_t i = 0; i < n; i++) {
+        const weft_view piece = weft_rt_message_piece(message, i);
+        const weft_status status = weft_buf_add(out, piece.data, piece.size, err);
+        if (status != WEFT_OK) {
+            out->size = before;
+            return status;
+        }
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_rt_message_flat(const weft_rt_message *message, weft_buf *scratch, weft_view *ret,
+                                 weft_err *err)
+{
+    if (weft_rt_message_pieces(message) == 1) {
+        *ret = weft_rt_message_piece(message, 0);
+        return WEFT_OK;
+    }
+    weft_buf_clear(scratch);
+    WEFT_TRY(weft_rt_message_copy(message, scratch, err));
+    *ret = weft_buf_view(scratch);
+    return WEFT_OK;
+}
