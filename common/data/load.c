@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "data/locator.h"
+
 weft_status weft_data_find_csv(char *out, size_t out_size, const char *path, weft_split split,
                                weft_err *err)
 {
@@ -58,8 +60,8 @@ static weft_status load_folder(weft_data **ret, const char *path, weft_split spl
     return WEFT_OK;
 }
 
-weft_status weft_data_load(weft_data **ret, const char *path, weft_split split,
-                           const weft_schema *schema, const weft_alloc *a, weft_err *err)
+static weft_status load_path(weft_data **ret, const char *path, weft_split split,
+                             const weft_schema *schema, const weft_alloc *a, weft_err *err)
 {
     struct stat st;
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
@@ -76,4 +78,23 @@ weft_status weft_data_load(weft_data **ret, const char *path, weft_split split,
                   csv);
     }
     return weft_csv_load(ret, schema, csv, a, err);
+}
+
+weft_status weft_data_load(weft_data **ret, const char *path, weft_split split,
+                           const weft_schema *schema, const weft_alloc *a, weft_err *err)
+{
+    weft_locator locator;
+    WEFT_TRY(weft_locator_parse(&locator, path, err));
+    if (locator.digits) {
+        return weft_locator_draw(ret, &locator, split, a, err);
+    }
+    weft_data *data = NULL;
+    WEFT_TRY(load_path(&data, locator.path, split, schema, a, err));
+    const weft_status status = weft_locator_cut(&data, &locator, a, err);
+    if (status != WEFT_OK) {
+        weft_data_free(data);
+        return status;
+    }
+    *ret = data;
+    return WEFT_OK;
 }

@@ -12,6 +12,15 @@
 
 enum { BLOCK_BYTES = 8192 };
 
+static weft_status need_c_order(const weft_npy_header *h, const char *name, weft_err *err)
+{
+    if (h->fortran && h->rank > 1) {
+        WEFT_FAIL(err, WEFT_E_FORMAT,
+                  "%.120s is in Fortran order; save numpy.ascontiguousarray of it", name);
+    }
+    return WEFT_OK;
+}
+
 static weft_status feature_shape(weft_shape *ret, const weft_npy_header *h, const char *name,
                                  weft_err *err)
 {
@@ -86,6 +95,7 @@ static weft_status read_features(weft_data *d, weft_source *source, weft_err *er
 {
     weft_npy_header h = {0};
     WEFT_TRY(weft_npy_read_header(&h, source, err));
+    WEFT_TRY(need_c_order(&h, source->name, err));
     WEFT_TRY(feature_shape(&d->shape, &h, source->name, err));
     d->n_features = d->shape.h * d->shape.w * d->shape.c;
     if (h.shape[0] == 0 || h.shape[0] > WEFT_MAX_EXAMPLES ||

@@ -31,6 +31,7 @@ typedef struct weft_npy_header {
     uint32_t rank; /* 0: a single value */
     uint64_t shape[WEFT_NPY_MAX_RANK];
     uint64_t count; /* product of shape; no overflow */
+    bool fortran;   /* the first index varies fastest */
 } weft_npy_header;
 
 /** Bytes of one element. */
@@ -41,7 +42,7 @@ double weft_npy_value(const uint8_t *data, weft_npy_type type, uint64_t i);
 
 /**
  * Read a header; the source is at the first element then.
- * @return WEFT_E_FORMAT (also for Fortran order, big-endian and other types, which are named).
+ * @return WEFT_E_FORMAT (also for big-endian and other types, which are named).
  */
 WEFT_NODISCARD weft_status weft_npy_read_header(weft_npy_header *ret, weft_source *source,
                                                 weft_err *err);
@@ -53,7 +54,7 @@ WEFT_NODISCARD weft_status weft_npy_print_header(weft_buf *out, const weft_npy_h
 
 /**
  * Decode features [n][f], [n][h][w] or [n][h][w][c] (u1 stay bytes, all others become float32) and
- * labels [n] (integers: classes; floats: values).
+ * labels [n] (integers: classes; floats: values), both in C order.
  * @param labels  NULL: a data set without labels.
  * @return WEFT_E_FORMAT, WEFT_E_INVALID (not finite, a negative class), WEFT_E_LIMIT, WEFT_E_IO,
  *         WEFT_E_NOMEM.

@@ -188,27 +188,38 @@ static weft_status take_type(scan *s, weft_npy_header *h, const char *name, weft
 
 enum { HAS_DESCR = 1, HAS_ORDER = 2, HAS_SHAPE = 4, HAS_ALL = 7 };
 
+/* The key of an entry, which may come once; 0: none of ours. */
+static int take_key(scan *s, int *seen)
+{
+    static const struct {
+        const char *single, *quoted;
+        int bit;
+    } keys[] = {{"'descr':", "\"descr\":", HAS_DESCR},
+                {"'fortran_order':", "\"fortran_order\":", HAS_ORDER},
+                {"'shape':", "\"shape\":", HAS_SHAPE}};
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        if (take(s, keys[i].single) || take(s, keys[i].quoted)) {
+            const bool again = (*seen & keys[i].bit) != 0;
+            *seen |= keys[i].bit;
+            return again ? 0 : keys[i].bit;
+        }
+    }
+    return 0;
+}
+
 static weft_status take_entry(scan *s, weft_npy_header *h, int *seen, const char *name,
                               weft_err *err)
 {
-    if (take(s, "'descr':") || take(s, "\"descr\":")) {
-        *seen |= HAS_DESCR;
+    const int key = take_key(s, seen);
+    if (key == HAS_DESCR) {
         return take_type(s, h, name, err);
     }
-    if (take(s, "'fortran_order':") || take(s, "\"fortran_order\":")) {
-        *seen |= HAS_ORDER;
-        if (take(s, "True")) {
-            WEFT_FAIL(err, WEFT_E_FORMAT,
-                      "%.120s is in Fortran order; save numpy.ascontiguousarray of it", name);
-        }
-        if (take(s, "False")) {
-            return WEFT_OK;
-        }
-    } else if (take(s, "'shape':") || take(s, "\"shape\":")) {
-        *seen |= HAS_SHAPE;
-        if (take_shape(s, h)) {
-            return WEFT_OK;
-        }
+    if (key == HAS_ORDER) {
+        h->fortran = take(s, "True");
+    }
+    if ((key == HAS_ORDER && (h->fortran || take(s, "False"))) ||
+        (key == HAS_SHAPE && take_shape(s, h))) {
+        return WEFT_OK;
     }
     WEFT_FAIL(err, WEFT_E_FORMAT, "%.120s has a damaged NPY header", name);
 }
@@ -266,7 +277,8 @@ weft_status weft_npy_print_header(weft_buf *out, const weft_npy_header *header, 
     for (size_t i = sizeof types / sizeof types[0]; i > 0; i--) {
         descr = types[i - 1].type == header->type ? types[i - 1].descr : descr;
     }
-    WEFT_TRY(weft_buf_addf(out, err, "{'descr': '%s', 'fortran_order': False, 'shape': (", descr));
+    WEFT_TRY(weft_buf_addf(out, err, "{'descr': '%s', 'fortran_order': %s, 'shape': (", descr,
+                           header->fortran ? "True" : "False"));
     for (uint32_t i = 0; i < header->rank; i++) {
         WEFT_TRY(weft_buf_addf(out, err, "%s%" PRIu64, i > 0 ? ", " : "", header->shape[i]));
     }
