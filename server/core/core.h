@@ -6,23 +6,43 @@
  *
  * The contract with the shell (server/app in production, examples/simulate, tests/sim):
  * - Events are fed by one thread, one at a time, with a logical clock that never runs backwards.
- * - Actions are executed in order. Consecutive persists of one batch are one transaction. Nothing
- *   after a persist runs before it is durable. If a persist fails, the shell answers every call of
- *   the batch "unavailable", throws the core away and builds it anew from the store: the state
- *   is what was durable.
- * - FOLD and FINISH work off-thread and come back as FOLDED and FINISHED events.
- * - A call token names a waiting call of the shell; each token gets exactly one REPLY. The shell may
- *   report with CALL_GONE that its caller went away; then no reply is needed (one may still come).
+ * - Actions are executed in order. Each event's batch begins with its persists (versions, jobs,
+ *   rounds, eligible sets, assignments; each row once), which are one transaction. Nothing after a
+ *   persist runs before it is durable. If a persist fails, the shell answers every call of the
+ *   batch "unavailable", throws the core away and builds it anew from the store: the state is what
+ *   was durable.
+ * - FOLD and FINISH work off-thread and come back as FOLDED and FINISHED events; EVALUATE comes
+ *   back as CENTRAL. Answers that come too late (the attempt was ended meanwhile) are ignored, and
+ *   DROP_SUM may come while a FINISH runs: its result is not wanted any more.
+ * - A version may be persisted whose bytes are known already (updates that changed nothing, two
+ * jobs with one seed).
+ * - A call token (not 0) names a waiting call of the shell; each token gets exactly one REPLY. The
+ *   shell may report with CALL_GONE that its caller went away; then no reply is needed (one may
+ *   still come). Replies to call 0 are left out.
  *
  * Life of a round: WAITING (no row yet; enough eligible clients?) -> TRAINING -> AGGREGATING ->
- * [EVALUATING] -> DONE, or FAILED (below the minimum at the deadline, or a result that is not
- * finite) -> next attempt after a backoff -> job paused after max_attempts.
+ * [EVALUATING] -> DONE, or FAILED (below the minimum at the deadline or without hope of reaching
+ * it, a result that is not finite, a cancel or rollback) -> next attempt after a backoff (doubled
+ * each time, at most an hour) -> job paused after max_attempts. A paused job finishes its open
+ * round and starts no other. Training ends early when the target is reached, or when the minimum is
+ * and nobody trains any more.
  *
  * Selection: when at least `minimum` eligible clients wait and either cohort-many wait or
  * selection_window_ms passed, the eligible set (waiting clients that declare the job's data set,
  * are not revoked and hold no open assignment) is recorded, ordered by HMAC-SHA256(key = job seed,
- * round | attempt | client) and the first weft_job_def_cohort() are assigned. Several jobs take turns: the
- * one served longest ago chooses first.
+ * round | attempt | client) and the first weft_job_def_cohort() are assigned. Clients that wait
+ * later replace those that are lost, one part a client and attempt; the assignments record them.
+ * Several jobs take turns: the one served longest ago chooses first.
+ *
+ * Assignments: a lease that runs out frees the slot; until another client takes it or training
+ * ends, the client may come back (by progress, update or check-in) and go on. A check-in of a
+ * client with an open assignment answers that assignment again. A client asks again for a receipt
+ * that it lost: the core knows each client's newest assignment.
+ *
+ * Evaluation: up to eval_clients that check in are asked, until a moment (selection_window_ms and
+ * twice come_back_ms) has passed or nobody else is about; it ends when all asked have reported or
+ * were lost and the coordinator's own is done, or at eval_deadline_ms with what there is. The
+ * metric that ends a job is the federated one when clients measured it, else the coordinator's.
  */
 #ifndef WEFT_CORE_H
 #define WEFT_CORE_H
@@ -34,30 +54,34 @@ typedef struct weft_core weft_core;
 
 /* Deterministic configuration of the federation. */
 typedef struct weft_core_config {
-    uint64_t come_back_ms;     /* mean pace for clients without work; per-client jitter +-50 % */
-    uint64_t max_hold_ms;      /* the longest a check-in is held */
-    uint32_t max_jobs;         /* not ended, at once */
-    uint64_t pace_seed;        /* of the jitter */
+    uint64_t come_back_ms; /* mean pace for clients without work; per-client jitter +-50 % */
+    uint64_t max_hold_ms;  /* the longest a check-in is held */
+    uint32_t max_jobs;     /* not ended, at once */
+    uint64_t pace_seed;    /* of the jitter */
 } weft_core_config;
 
-#define WEFT_CORE_CONFIG_INIT {2000, 30000, 64, 1}
+#define WEFT_CORE_CONFIG_INIT                                                                      \
+    {                                                                                              \
+        2000, 30000, 64, 1                                                                         \
+    }
 
-/* ---- events --------------------------------------------------------------------------------- */
+/* ---- events ---------------------------------------------------------------------------------- */
 
 typedef enum weft_event_kind {
-    WEFT_EVENT_TICK = 1,       /* time passed */
-    WEFT_EVENT_JOB_SUBMIT,     /* u.submit; the initial version is durable already */
-    WEFT_EVENT_JOB_CONTROL,    /* u.control */
-    WEFT_EVENT_CHECK_IN,       /* u.check_in; call held */
-    WEFT_EVENT_CALL_GONE,      /* u.gone */
-    WEFT_EVENT_PROGRESS,       /* u.progress */
-    WEFT_EVENT_ABANDON,        /* u.abandon */
-    WEFT_EVENT_UPDATE,         /* u.update: complete, validated, in the spool (synced if promised) */
-    WEFT_EVENT_FOLDED,         /* u.folded */
-    WEFT_EVENT_FINISHED,       /* u.finished: candidate durable in models.db, or a reason */
-    WEFT_EVENT_CENTRAL,        /* u.central: evaluation at the coordinator is done */
-    WEFT_EVENT_CLIENT_REVOKED, /* u.client */
-    WEFT_EVENT_ROLLBACK        /* u.rollback: the job goes on from another stored version */
+    WEFT_EVENT_TICK = 1,    /* time passed */
+    WEFT_EVENT_JOB_SUBMIT,  /* u.submit; the initial version is durable already */
+    WEFT_EVENT_JOB_CONTROL, /* u.control */
+    WEFT_EVENT_CHECK_IN,    /* u.check_in; call held */
+    WEFT_EVENT_CALL_GONE,   /* u.gone */
+    WEFT_EVENT_PROGRESS,    /* u.progress */
+    WEFT_EVENT_ABANDON,     /* u.abandon */
+    WEFT_EVENT_UPDATE,      /* u.update: complete, validated, in the spool (synced if promised) */
+    WEFT_EVENT_FOLDED,      /* u.folded */
+    WEFT_EVENT_FINISHED,    /* u.finished: candidate durable in models.db, or a reason */
+    WEFT_EVENT_CENTRAL,     /* u.central: evaluation at the coordinator is done */
+    WEFT_EVENT_CLIENT_REVOKED, /* u.client: no work for this name from now on */
+    WEFT_EVENT_ROLLBACK,       /* u.rollback: the job goes on from another stored version */
+    WEFT_EVENT_CLIENT_ENROLLED /* u.client: a revoked name has enrolled again, may work again */
 } weft_event_kind;
 
 typedef struct weft_declared {
@@ -67,12 +91,12 @@ typedef struct weft_declared {
 
 typedef struct weft_event {
     weft_event_kind kind;
-    uint64_t call;        /* token of the waiting call, 0: none */
-    const char *client;   /* caller, verified; NULL for shell events */
-    int64_t unix_ms;      /* wall clock, recorded for people only */
+    uint64_t call;      /* token of the waiting call, 0: none */
+    const char *client; /* caller, verified; NULL for shell events */
+    int64_t unix_ms;    /* wall clock, recorded for people only */
     union {
         struct {
-            const weft_job_def *def;
+            const weft_job_def *def;            /* the same again answers the same job */
             uint8_t version[WEFT_DIGEST_BYTES]; /* initial weights */
             uint64_t model_bytes;
         } submit;
@@ -136,7 +160,7 @@ typedef struct weft_event {
     } u;
 } weft_event;
 
-/* ---- actions -------------------------------------------------------------------------------- */
+/* ---- actions --------------------------------------------------------------------------------- */
 
 typedef enum weft_action_kind {
     WEFT_ACTION_PERSIST_JOB = 1,    /* u.job */
@@ -160,12 +184,12 @@ typedef enum weft_reply_kind {
     WEFT_REPLY_ASSIGNMENT = 1, /* u.assignment */
     WEFT_REPLY_COME_BACK,      /* u.come_back_ms */
     WEFT_REPLY_NOTHING_MORE,
-    WEFT_REPLY_PROGRESS,       /* u.progress */
-    WEFT_REPLY_RECEIPT,        /* u.receipt */
-    WEFT_REPLY_REFUSED,        /* u.refused */
-    WEFT_REPLY_DONE,           /* abandon, control, rollback, revoke */
-    WEFT_REPLY_JOB,            /* u.job_id of a submitted job */
-    WEFT_REPLY_ERROR           /* u.error */
+    WEFT_REPLY_PROGRESS, /* u.progress */
+    WEFT_REPLY_RECEIPT,  /* u.receipt */
+    WEFT_REPLY_REFUSED,  /* u.refused */
+    WEFT_REPLY_DONE,     /* abandon, control, rollback, revoke */
+    WEFT_REPLY_JOB,      /* u.job_id of a submitted job */
+    WEFT_REPLY_ERROR     /* u.error */
 } weft_reply_kind;
 
 /* Everything an Assignment message needs; def and texts borrowed until the next event. */
@@ -174,7 +198,7 @@ typedef struct weft_assignment_view {
     const weft_job_def *def;
     const uint8_t *base; /* [WEFT_DIGEST_BYTES] */
     uint64_t base_bytes;
-    uint64_t left_ms;    /* until the deadline */
+    uint64_t left_ms; /* until the deadline */
     uint32_t cohort;
 } weft_assignment_view;
 
@@ -193,7 +217,7 @@ typedef struct weft_action {
                 weft_assignment_view assignment;
                 uint64_t come_back_ms;
                 struct {
-                    bool stop;
+                    bool stop; /* over, without a receipt */
                     weft_refusal reason;
                     uint64_t held_bytes;
                     uint64_t left_ms;
@@ -218,7 +242,7 @@ typedef struct weft_action {
             const weft_job_def *def;
             const uint8_t *base; /* [WEFT_DIGEST_BYTES] */
             uint64_t model_bytes;
-            uint32_t cohort;     /* bounds the sum */
+            uint32_t cohort; /* bounds the sum */
         } sum;
         struct {
             uint64_t job_id;
@@ -236,7 +260,7 @@ typedef struct weft_action {
             char name[WEFT_MAX_NAME_BYTES + 1];
         } client;
         struct {
-            const char *kind;            /* "job", "round", "update", "version", "evaluation" */
+            const char *kind; /* "job", "round", "update", "version", "evaluation" */
             const weft_job_row *job;
             const weft_round_row *round; /* or NULL */
             char client[WEFT_MAX_NAME_BYTES + 1];
@@ -255,17 +279,18 @@ typedef struct weft_actions {
 void weft_actions_init(weft_actions *list, const weft_alloc *a);
 void weft_actions_done(weft_actions *list);
 
-/* ---- the machine ---------------------------------------------------------------------------- */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 WEFT_NODISCARD weft_status weft_core_new(weft_core **ret, const weft_core_config *config,
                                          const weft_alloc *a, weft_err *err);
 void weft_core_free(weft_core *core);
 
 /*
- * Restart: feed the rows of every job (ended ones too: names stay taken), of the newest attempt of
- * each job's open round, and of that round's assignments; then resume once. Resume emits what the
- * shell must do again: OPEN_SUM and FOLD of accepted updates, FINISH of rounds that were
- * aggregating, PUBLISH of current versions, EVALUATE. Leases start anew at now_ms.
+ * Restart: feed, by ascending ids, the rows of every job (ended ones too: names stay taken), of the
+ * newest attempt of each job's open round, and of that round's assignments (and of each client's
+ * newest assignment of a round that ended, if at hand: receipts that were lost); then resume once.
+ * Resume emits what the shell must do again: OPEN_SUM and FOLD of accepted updates, FINISH of
+ * rounds that were aggregating, PUBLISH of current versions, EVALUATE. Leases start anew at now_ms.
  */
 WEFT_NODISCARD weft_status weft_core_restore_job(weft_core *core, const weft_job_row *row,
                                                  weft_err *err);
@@ -285,6 +310,18 @@ WEFT_NODISCARD weft_status weft_core_resume(weft_core *core, uint64_t next_job_i
  */
 WEFT_NODISCARD weft_status weft_core_on(weft_core *core, const weft_event *event, uint64_t now_ms,
                                         weft_actions *out, weft_err *err);
+
+/**
+ * Order a recorded eligible set as selection does and give the cohort: for replays.
+ * @param ret_order  [n], written: indexes into clients, best first; the cohort is its beginning.
+ * @param ret_cohort how many of them were assigned at the start of the round.
+ * @param clients    [n] names, borrowed, in any order.
+ * @return WEFT_E_NOMEM; WEFT_E_CRYPTO. Pure; any thread.
+ */
+WEFT_NODISCARD weft_status weft_core_order(uint32_t *ret_order, uint32_t *ret_cohort,
+                                           const weft_job_def *def, uint32_t round,
+                                           uint32_t attempt, const char *const *clients, uint32_t n,
+                                           const weft_alloc *a, weft_err *err);
 
 /** Logical time at which the next TICK is needed; UINT64_MAX: none. */
 uint64_t weft_core_next_ms(const weft_core *core);

@@ -12,50 +12,35 @@
 
 #include "model/job.h"
 #include "model/metric.h"
+#include "update/refusal.h"
 
 typedef enum weft_job_status {
-    WEFT_JOB_RUNNING  = 1,
-    WEFT_JOB_PAUSED   = 2, /* by the operator, or after max_attempts failed attempts */
-    WEFT_JOB_DONE     = 3,
+    WEFT_JOB_RUNNING = 1,
+    WEFT_JOB_PAUSED = 2, /* by the operator, or after max_attempts failed attempts */
+    WEFT_JOB_DONE = 3,
     WEFT_JOB_CANCELED = 4,
-    WEFT_JOB_FAILED   = 5
+    WEFT_JOB_FAILED = 5
 } weft_job_status;
 
 typedef enum weft_round_state {
-    WEFT_ROUND_TRAINING    = 1, /* cohort chosen, updates come in */
+    WEFT_ROUND_TRAINING = 1,    /* cohort chosen, updates come in */
     WEFT_ROUND_AGGREGATING = 2, /* closed: the sum is being finished and made durable */
-    WEFT_ROUND_EVALUATING  = 3, /* version published, evaluations come in */
-    WEFT_ROUND_DONE        = 4,
-    WEFT_ROUND_FAILED      = 5  /* this attempt; another may follow */
+    WEFT_ROUND_EVALUATING = 3,  /* version published, evaluations come in */
+    WEFT_ROUND_DONE = 4,
+    WEFT_ROUND_FAILED = 5 /* this attempt; another may follow */
 } weft_round_state;
 
 typedef enum weft_assignment_state {
-    WEFT_ASSIGNMENT_OPEN      = 1,
-    WEFT_ASSIGNMENT_ACCEPTED  = 2, /* its update has a receipt */
+    WEFT_ASSIGNMENT_OPEN = 1,
+    WEFT_ASSIGNMENT_ACCEPTED = 2,  /* its update has a receipt */
     WEFT_ASSIGNMENT_ABANDONED = 3, /* by the client, with a reason */
-    WEFT_ASSIGNMENT_EXPIRED   = 4, /* lease lost */
-    WEFT_ASSIGNMENT_LATE      = 5, /* the round closed without it */
-    WEFT_ASSIGNMENT_REFUSED   = 6, /* its update was refused */
-    WEFT_ASSIGNMENT_REVOKED   = 7  /* the client was revoked, or the job ended */
+    WEFT_ASSIGNMENT_EXPIRED = 4,   /* lease lost */
+    WEFT_ASSIGNMENT_LATE = 5,      /* the round closed without it */
+    WEFT_ASSIGNMENT_REFUSED = 6,   /* its update was refused */
+    WEFT_ASSIGNMENT_REVOKED = 7    /* the client was revoked, or the job ended */
 } weft_assignment_state;
 
-/* The same numbers as weft.v1.Refusal. */
-typedef enum weft_refusal {
-    WEFT_REFUSAL_NONE         = 0,
-    WEFT_REFUSAL_LATE         = 1,
-    WEFT_REFUSAL_UNKNOWN      = 2,
-    WEFT_REFUSAL_WRONG_BASE   = 3,
-    WEFT_REFUSAL_WRONG_SHAPE  = 4,
-    WEFT_REFUSAL_WRONG_DIGEST = 5,
-    WEFT_REFUSAL_NON_FINITE   = 6,
-    WEFT_REFUSAL_NORM         = 7,
-    WEFT_REFUSAL_WEIGHT       = 8,
-    WEFT_REFUSAL_METRICS      = 9,
-    WEFT_REFUSAL_CONFLICT     = 10,
-    WEFT_REFUSAL_ENCODING     = 11
-} weft_refusal;
-
-#define WEFT_REASON_BYTES 160
+#define WEFT_REASON_BYTES    160
 #define WEFT_SIGNATURE_BYTES 64
 
 typedef struct weft_job_row {
@@ -63,9 +48,9 @@ typedef struct weft_job_row {
     const weft_job_def *def; /* borrowed in persist actions; immutable after submit */
     weft_job_status status;
     char reason[WEFT_REASON_BYTES];
-    uint32_t round;      /* the open round, or the next one */
+    uint32_t round; /* the open round, or the next one */
     uint32_t rounds_done;
-    uint32_t attempts;   /* failed attempts of the present round */
+    uint32_t attempts; /* failed attempts of the present round */
     uint64_t retry_at_ms;
     bool has_version;
     uint8_t version[WEFT_DIGEST_BYTES]; /* current weights */

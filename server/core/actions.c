@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The batch of one event: touched rows, effects, and what they are made of. */
+#include "core/core_priv.h"
+
+#include <string.h>
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+void weft_actions_init(weft_actions *list, const weft_alloc *a)
+{
+    memset(list, 0, sizeof *list);
+    list->alloc = a;
+}
+
+void weft_actions_done(weft_actions *list)
+{
+    weft_free(list->alloc, list->item);
+    list->item = NULL;
+    list->n = 0;
+    list->cap = 0;
+}
+
+static weft_status append(weft_action **ret, weft_actions *list, weft_action_kind kind,
+                          weft_err *err)
+{
+    if (list->n == list->cap) {
+        const size_t cap = list->cap ? list->cap * 2 : 16;
+        weft_action *item = weft_array_resize(list->alloc, list->item, cap, sizeof *item);
+        if (!item) {
+            WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for %zu actions", cap);
+        }
+        list->item = item;
+        list->cap = cap;
+    }
+    weft_action *action = &list->item[list->n];
+    memset(action, 0, sizeof *action);
+    action->kind = kind;
+    list->n++;
+    *ret = action;
+    return WEFT_OK;
+}
+
+/* ---- small things ---------------------------------------------------------------------------- */
+
+void core_text_cut(char out[WEFT_REASON_BYTES], const char *text)
+{
+    const size_t n = strnlen(text, WEFT_REASON_BYTES - 1);
+    memmove(out, text, n);
+    memset(out + n, 0, WEFT_REASON_BYTES - n);
+}
+
+uint64_t core_later(uint64_t x_ms, uint64_t y_ms)
+{
+    return x_ms > CORE_NEVER - y_ms ? CORE_NEVER : x_ms + y_ms;
+}
+
+void core_bury(weft_core *core, core_node *node)
+{
+    node->next_dead = core->dead;
+    core->dead = node;
+}
+
+void core_bury_all(weft_core *core)
+{
+    while (core->dead) {
+        core_node *next = core->dead->next_dead;
+        weft_free(core->alloc, core->dead);
+        core->dead = next;
+    }
+}
+
+void core_touch_job(weft_core *core, core_job *job)
+{
+    if (!job->touched) {
+        job->touched = true;
+        job->next_touched = core->touched_jobs;
+        core->touched_jobs = job;
+    }
+}
+
+void core_touch_round(weft_core *core, core_round *round)
+{
+    if (!round->touched) {
+        round->touched = true;
+        round->next_touched = core->touched_rounds;
+        core->touched_rounds = round;
+    }
+}
+
+void core_touch_assignment(weft_core *core, core_assignment *a)
+{
+    if (!a->touched) {
+        a->touched = true;
+        a->next_touched = core->touched_assignments;
+        core->touched_assignments = a;
+    }
+}
+
+/* ---- effects --------------------------------------------------------------------------------- */
+
+weft_status core_effect(weft_action **ret, weft_core *core, weft_action_kind kind, weft_err *err)
+{
+    return append(ret, &core->effects, kind, err);
+}
+
+weft_status core_reply(weft_action **ret, weft_core *core, uint64_t call, weft_reply_kind kind,
+                       weft_err *err)
+{
+    weft_action *action = &core->nobody;
+    if (call != 0) {
+        WEFT_TRY(core_effect(&action, core, WEFT_ACTION_REPLY, err));
+    }
+    action->u.reply.call = call;
+    action->u.reply.kind = kind;
+    *ret = action;
+    return WEFT_OK;
+}
+
+weft_status core_reply_error(weft_core *core, uint64_t call, weft_status status, const char *detail,
+                             weft_err *err)
+{
+    weft_action *action = NULL;
+    WEFT_TRY(core_reply(&action, core, call, WEFT_REPLY_ERROR, err));
+    action->u.reply.u.error.status = status;
+    core_text_cut(action->u.reply.u.error.detail, detail);
+    return WEFT_OK;
+}
+
+weft_status core_reply_assignment(weft_core *core, uint64_t call, const core_assignment *a,
+                                  weft_err *err)
+{
+    weft_action *action = NULL;
+    WEFT_TRY(core_reply(&action, core, call, WEFT_REPLY_ASSIGNMENT, err));
+    const core_round *round = a->round;
+    const bool evaluate = a->row.task == WEFT_TASK_EVALUATE;
+    action->u.reply.u.assignment = (weft_assignment_view){
+        .row = &a->row,
+        .def = &round->job->def,
+        .base = evaluate ? round->row.version : round->row.base,
+        .base_bytes = round->job->row.model_bytes,
+        .left_ms =
+            round->row.deadline_ms > core->now_ms ? round->row.deadline_ms - core->now_ms : 0,
+        .cohort = round->row.cohort,
+    };
+    return WEFT_OK;
+}
+
+weft_status core_notify(weft_core *core, const char *kind, const core_job *job,
+                        const core_round *round, const char *client, const char *detail,
+                        weft_err *err)
+{
+    weft_action *action = NULL;
+    WEFT_TRY(core_effect(&action, core, WEFT_ACTION_NOTIFY, err));
+    action->u.notify.kind = kind;
+    action->u.notify.job = &job->row;
+    action->u.notify.round = round ? &round->row : NULL;
+    memcpy(action->u.notify.client, client, strnlen(client, WEFT_MAX_NAME_BYTES));
+    core_text_cut(action->u.notify.detail, detail);
+    return WEFT_OK;
+}
+
+weft_status core_sum(weft_core *core, weft_action_kind kind, const core_round *round, weft_err *err)
+{
+    weft_action *action = NULL;
+    WEFT_TRY(core_effect(&action, core, kind, err));
+    action->u.sum.job_id = round->row.job_id;
+    action->u.sum.round = round->row.round;
+    action->u.sum.attempt = round->row.attempt;
+    action->u.sum.def = &round->job->def;
+    action->u.sum.base = round->row.base;
+    action->u.sum.model_bytes = round->job->row.model_bytes;
+    /* of the definition, not of this round: the grid is the job's */
+    action->u.sum.cohort = weft_job_def_cohort(&round->job->def);
+    return WEFT_OK;
+}
+
+weft_status core_fold(weft_core *core, weft_action_kind kind, const core_assignment *a,
+                      weft_err *err)
+{
+    weft_action *action = NULL;
+    WEFT_TRY(core_effect(&action, core, kind, err));
+    action->u.fold.job_id = a->row.job_id;
+    action->u.fold.round = a->row.round;
+    action->u.fold.attempt = a->row.attempt;
+    action->u.fold.assignment_id = a->row.assignment_id;
+    action->u.fold.n_examples = a->row.n_examples;
+    return WEFT_OK;
+}
+
+weft_status core_publish(weft_core *core, weft_action_kind kind, const core_job *job,
+                         uint32_t round, weft_err *err)
+{
+    weft_action *action = NULL;
+    WEFT_TRY(core_effect(&action, core, kind, err));
+    action->u.publish.job_id = job->row.job_id;
+    action->u.publish.round = round;
+    memcpy(action->u.publish.version, job->row.version, WEFT_DIGEST_BYTES);
+    return WEFT_OK;
+}
+
+/* ---- the batch's end ------------------------------------------------------------------------- */
+
+static weft_status flush_rounds(weft_core *core, weft_actions *out, weft_err *err)
+{
+    weft_action *action = NULL;
+    for (const core_round *r = core->touched_rounds; r; r = r->next_touched) {
+        WEFT_TRY(append(&action, out, WEFT_ACTION_PERSIST_ROUND, err));
+        action->u.round = &r->row;
+    }
+    while (core->touched_rounds) {
+        core_round *r = core->touched_rounds;
+        if (r->eligible) {
+            WEFT_TRY(append(&action, out, WEFT_ACTION_PERSIST_ELIGIBLE, err));
+            action->u.eligible = (weft_eligible_row){r->row.job_id, r->row.round, r->row.attempt,
+                                                     r->eligible->n, r->eligible->name};
+            core_bury(core, &r->eligible->node);
+            r->eligible = NULL;
+        }
+        core->touched_rounds = r->next_touched;
+        r->touched = false;
+    }
+    return WEFT_OK;
+}
+
+weft_status core_flush(weft_core *core, weft_actions *out, weft_err *err)
+{
+    weft_action *action = NULL;
+    if (core->has_version) {
+        WEFT_TRY(append(&action, out, WEFT_ACTION_PERSIST_VERSION, err));
+        action->u.version = core->version;
+        core->has_version = false;
+    }
+    for (core_job *job = core->touched_jobs; job; job = job->next_touched) {
+        WEFT_TRY(append(&action, out, WEFT_ACTION_PERSIST_JOB, err));
+        action->u.job = &job->row;
+        job->touched = false;
+    }
+    core->touched_jobs = NULL;
+    WEFT_TRY(flush_rounds(core, out, err));
+    for (core_assignment *a = core->touched_assignments; a; a = a->next_touched) {
+        WEFT_TRY(append(&action, out, WEFT_ACTION_PERSIST_ASSIGNMENT, err));
+        action->u.assignment = &a->row;
+        a->touched = false;
+    }
+    core->touched_assignments = NULL;
+    for (size_t i = 0; i < core->effects.n; i++) {
+        WEFT_TRY(append(&action, out, core->effects.item[i].kind, err));
+        *action = core->effects.item[i];
+    }
+    core->effects.n = 0;
+    return WEFT_OK;
+}

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Inside the core: its structures and what its files offer each other.
+ *
+ * One event is one batch. While it is handled, rows change and are marked ("touched"), and effects
+ * (replies, sums, notices) are collected; at its end core_flush writes all touched rows as
+ * persists, each row once with its final content, then the effects in order. So nothing is told
+ * that is not persisted before.
+ *
+ * Rows in actions are borrowed until the next event: what ends meanwhile goes to `dead` and is
+ * freed when the next event begins. Nothing here depends on the order of hash maps.
+ */
+#ifndef WEFT_CORE_PRIV_H
+#define WEFT_CORE_PRIV_H
+
+#include "core/core.h"
+#include "core/map.h"
+#include "core/timers.h"
+
+typedef struct core_job core_job;
+typedef struct core_round core_round;
+typedef struct core_assignment core_assignment;
+typedef struct core_client core_client;
+
+/* First member of what may die during an event. */
+typedef struct core_node {
+    struct core_node *next_dead;
+} core_node;
+
+/* The names of an eligible set, in one block. */
+typedef struct core_names {
+    core_node node;
+    uint32_t n;
+    const char **name; /* [n] into the block, sorted */
+} core_names;
+
+/* A data set that some job asks for. */
+typedef struct core_dataset {
+    char name[WEFT_MAX_NAME_BYTES + 1];
+    uint32_t n_live;    /* jobs that have not ended */
+    uint32_t n_waiting; /* waiting clients that declare it */
+    uint32_t n_busy;    /* clients with an open assignment that declare it */
+} core_dataset;
+
+struct core_job {
+    weft_job_row row; /* row.def is &def */
+    weft_job_def def; /* owned copy */
+    core_dataset *dataset;
+    core_round *round;       /* the open one, owned; or NULL */
+    uint64_t served;         /* order number of its newest round; 0: none since the start */
+    uint64_t window_ends_ms; /* of selection; 0: fewer than minimum wait */
+    uint64_t turn_ends_ms;   /* until then jobs served later step back; 0: they have not met yet */
+    core_timer timer;
+    bool touched;
+    core_job *next_touched;
+};
+
+struct core_round {
+    core_node node;
+    weft_round_row row;
+    core_job *job;
+    core_assignment **list; /* [n] of [cap], owned, ascending id */
+    uint32_t n;
+    uint32_t cap;
+    uint32_t open;       /* assignments of the present state's task that are open */
+    uint32_t folded;     /* accepted updates in the sum */
+    bool finishing;      /* FINISH was emitted */
+    uint64_t recheck_ms; /* when to look again whether the minimum can be reached */
+    /* evaluation */
+    uint32_t asked;
+    uint32_t reported;
+    uint64_t asking_ends_ms;
+    bool central_pending;
+    core_names *eligible; /* persist it with this batch; or NULL */
+    bool touched;
+    core_round *next_touched;
+};
+
+struct core_assignment {
+    core_node node;
+    weft_assignment_row row;
+    core_round *round;   /* NULL: it has ended */
+    core_client *client; /* outlives it */
+    bool folded;
+    core_timer lease;
+    bool touched;
+    core_assignment *next_touched;
+};
+
+struct core_client {
+    char name[WEFT_MAX_NAME_BYTES + 1];
+    bool revoked;
+    bool away; /* its connection or its lease was lost since it was heard of */
+    uint64_t last_seen_ms;
+    uint64_t sent_away;      /* how often: the counter of the jitter */
+    weft_declared *declared; /* [n_declared], owned; of the newest check-in */
+    uint32_t n_declared;
+    uint64_t call;            /* of the waiting check-in; 0: none */
+    core_client *prev, *next; /* waiting clients, by arrival */
+    core_timer hold;
+    bool hold_over; /* answer it at the end of this event */
+    core_client *next_over;
+    core_assignment *open;   /* in core->assignments; or NULL */
+    core_assignment *lapsed; /* its lease ran out, its round is open; or NULL */
+    core_assignment *last;   /* newest one of a round that ended: repeated requests; or NULL */
+    uint64_t stamp;          /* marks of the walk core->stamp */
+};
+
+struct weft_core {
+    const weft_alloc *alloc;
+    weft_core_config config;
+    uint64_t now_ms;
+    int64_t unix_ms; /* of the present event */
+    core_timers timers;
+    core_job **jobs; /* [n_jobs] of [cap_jobs], owned, ascending id; ended ones too */
+    uint32_t n_jobs;
+    uint32_t cap_jobs;
+    core_dataset **datasets; /* [n_datasets] of [cap_datasets], owned */
+    uint32_t n_datasets;
+    uint32_t cap_datasets;
+    core_map clients;     /* by hash of name; owned */
+    core_map calls;       /* waiting clients by call */
+    core_map assignments; /* by id; owned: those of open rounds and each client's last */
+    core_client *first_waiting;
+    core_client *last_waiting;
+    uint32_t n_waiting;
+    core_client *over; /* clients whose hold is over */
+    uint64_t next_job_id;
+    uint64_t next_assignment_id;
+    uint64_t serving; /* newest order number of rounds */
+    uint64_t stamp;
+    uint64_t known_at_ms; /* after a restart: before, clients may exist that nobody heard of yet */
+    bool job_ended;       /* in this event: some waiting client may have nothing more to wait for */
+    core_node *dead;
+    /* this event's batch */
+    core_job *touched_jobs;
+    core_round *touched_rounds;
+    core_assignment *touched_assignments;
+    bool has_version;
+    weft_version_row version;
+    weft_actions effects;
+    weft_action nobody; /* where replies to call 0 go */
+};
+
+/* A sentence with values, cut to fit; bytes of peers in it are made printable. */
+#define CORE_TEXT(out, ...)                                                                        \
+    do {                                                                                           \
+        weft_err core_text = WEFT_ERR_INIT;                                                        \
+        if (weft_err_set(&core_text, WEFT_E_STATE, 0, "", 0, __VA_ARGS__) != WEFT_OK) {            \
+            core_text_cut((out), core_text.msg);                                                   \
+        }                                                                                          \
+    } while (0)
+
+#define CORE_ULL(x) ((unsigned long long)(x))
+
+/* ---- actions.c: the batch -------------------------------------------------------------------- */
+
+void core_text_cut(char out[WEFT_REASON_BYTES], const char *text);
+/** Give a block to be freed when the next event begins. */
+void core_bury(weft_core *core, core_node *node);
+void core_bury_all(weft_core *core);
+void core_touch_job(weft_core *core, core_job *job);
+void core_touch_round(weft_core *core, core_round *round);
+void core_touch_assignment(weft_core *core, core_assignment *a);
+/** Append an effect; *ret is valid until the next one. */
+WEFT_NODISCARD weft_status core_effect(weft_action **ret, weft_core *core, weft_action_kind kind,
+                                       weft_err *err);
+/** A reply; with call 0 *ret is a place that nobody reads. */
+WEFT_NODISCARD weft_status core_reply(weft_action **ret, weft_core *core, uint64_t call,
+                                      weft_reply_kind kind, weft_err *err);
+WEFT_NODISCARD weft_status core_reply_error(weft_core *core, uint64_t call, weft_status status,
+                                            const char *detail, weft_err *err);
+WEFT_NODISCARD weft_status core_reply_assignment(weft_core *core, uint64_t call,
+                                                 const core_assignment *a, weft_err *err);
+WEFT_NODISCARD weft_status core_notify(weft_core *core, const char *kind, const core_job *job,
+                                       const core_round *round, const char *client,
+                                       const char *detail, weft_err *err);
+/** OPEN_SUM, FINISH, DROP_SUM. */
+WEFT_NODISCARD weft_status core_sum(weft_core *core, weft_action_kind kind, const core_round *round,
+                                    weft_err *err);
+/** FOLD, DROP_UPDATE. */
+WEFT_NODISCARD weft_status core_fold(weft_core *core, weft_action_kind kind,
+                                     const core_assignment *a, weft_err *err);
+/** PUBLISH, EVALUATE of the job's current version. */
+WEFT_NODISCARD weft_status core_publish(weft_core *core, weft_action_kind kind, const core_job *job,
+                                        uint32_t round, weft_err *err);
+/** Append the batch to out and begin a new one. */
+WEFT_NODISCARD weft_status core_flush(weft_core *core, weft_actions *out, weft_err *err);
+
+/* ---- clients.c: who is there ----------------------------------------------------------------- */
+
+core_client *core_client_find(const weft_core *core, const char *name);
+WEFT_NODISCARD weft_status core_client_get(core_client **ret, weft_core *core, const char *name,
+                                           weft_err *err);
+void core_client_free(weft_core *core, core_client *client);
+bool core_client_declares(const core_client *client, const char *dataset);
+/** The one assignment it works on now, or NULL. */
+void core_client_set_open(weft_core *core, core_client *client, core_assignment *a);
+/** End the wait without a reply: the caller sends it. Returns the call. */
+uint64_t core_client_stop_waiting(weft_core *core, core_client *client);
+/** Heard of: it is there. */
+void core_client_seen(weft_core *core, core_client *client);
+/** Was it there a short while ago? */
+bool core_client_about(const weft_core *core, const core_client *client);
+/** The data set of a name, made if missing. */
+WEFT_NODISCARD weft_status core_dataset_get(core_dataset **ret, weft_core *core, const char *name,
+                                            weft_err *err);
+WEFT_NODISCARD weft_status core_on_check_in(weft_core *core, const weft_event *event,
+                                            weft_err *err);
+void core_on_call_gone(weft_core *core, const weft_event *event);
+WEFT_NODISCARD weft_status core_on_revoked(weft_core *core, const weft_event *event, weft_err *err);
+WEFT_NODISCARD weft_status core_on_enrolled(weft_core *core, const weft_event *event,
+                                            weft_err *err);
+/** Answer those whose hold is over, and those who need not wait any longer. */
+WEFT_NODISCARD weft_status core_answer_waiting(weft_core *core, weft_err *err);
+
+/* ---- jobs.c: from submit to their end -------------------------------------------------------- */
+
+core_job *core_job_find(const weft_core *core, uint64_t job_id);
+core_job *core_job_named(const weft_core *core, const char *name);
+bool core_job_live(const core_job *job); /* running or paused */
+/** Make a job from a row; it is the last of core->jobs then. */
+WEFT_NODISCARD weft_status core_job_add(core_job **ret, weft_core *core, const weft_job_row *row,
+                                        weft_err *err);
+void core_job_free(weft_core *core, core_job *job);
+/** A round was done: count it, look at the conditions to stop, go on. */
+WEFT_NODISCARD weft_status core_job_round_done(weft_core *core, core_job *job,
+                                               const weft_round_row *round, bool evaluated,
+                                               weft_err *err);
+/** An attempt failed: backoff, or pause. */
+WEFT_NODISCARD weft_status core_job_attempt_failed(weft_core *core, core_job *job,
+                                                   const char *reason, weft_err *err);
+WEFT_NODISCARD weft_status core_on_submit(weft_core *core, const weft_event *event, weft_err *err);
+WEFT_NODISCARD weft_status core_on_control(weft_core *core, const weft_event *event, weft_err *err);
+WEFT_NODISCARD weft_status core_on_rollback(weft_core *core, const weft_event *event,
+                                            weft_err *err);
+
+/* ---- rounds.c: an attempt's life ------------------------------------------------------------- */
+
+/** An empty round as the job's open one, with row as given. */
+WEFT_NODISCARD weft_status core_round_add(core_round **ret, weft_core *core, core_job *job,
+                                          const weft_round_row *row, weft_err *err);
+void core_round_free(weft_core *core, core_round *round);
+/** Begin an attempt: row, sum, notice. The assignments follow. */
+WEFT_NODISCARD weft_status core_round_begin(core_round **ret, weft_core *core, core_job *job,
+                                            core_names *eligible, uint32_t cohort, weft_err *err);
+/** Whatever is due in a job's open round. */
+WEFT_NODISCARD weft_status core_round_advance(weft_core *core, core_job *job, bool *changed,
+                                              weft_err *err);
+/** After replacements were looked for: can the round still go on? */
+WEFT_NODISCARD weft_status core_round_look(weft_core *core, core_job *job, bool *changed,
+                                           weft_err *err);
+/** End the open attempt without a version. refusal and state are for its open assignments. */
+WEFT_NODISCARD weft_status core_round_fail(weft_core *core, core_round *round, const char *reason,
+                                           weft_assignment_state state, weft_err *err);
+/** End the open round whose version is published. */
+WEFT_NODISCARD weft_status core_round_done(weft_core *core, core_round *round, const char *reason,
+                                           weft_err *err);
+/** When the round needs to be looked at next, or CORE_NEVER. */
+uint64_t core_round_next_ms(const weft_core *core, const core_round *round);
+/** Slots of the cohort that no one fills. */
+uint32_t core_round_lost(const core_round *round);
+/** Evaluations that may still be asked for. */
+uint32_t core_round_to_ask(const weft_core *core, const core_round *round);
+WEFT_NODISCARD weft_status core_on_folded(weft_core *core, const weft_event *event, weft_err *err);
+WEFT_NODISCARD weft_status core_on_finished(weft_core *core, const weft_event *event,
+                                            weft_err *err);
+WEFT_NODISCARD weft_status core_on_central(weft_core *core, const weft_event *event, weft_err *err);
+
+/* ---- select.c: who works on what ------------------------------------------------------------- */
+
+/** Start rounds, fill lost slots, ask for evaluations: with the clients that wait now. */
+WEFT_NODISCARD weft_status core_select(weft_core *core, bool *changed, weft_err *err);
+/** When selection may change its mind about a job without an open round, or CORE_NEVER. */
+uint64_t core_select_next_ms(const weft_core *core, const core_job *job);
+/** Clients that may still come for a task of this round: about, and without a part in it. */
+uint32_t core_select_reserve(weft_core *core, const core_round *round, weft_task task);
+
+/* ---- assignments.c: one client's part -------------------------------------------------------- */
+
+core_assignment *core_assignment_find(const weft_core *core, uint64_t assignment_id);
+/** Make one from a row and append it to the round (NULL: an ended one). */
+WEFT_NODISCARD weft_status core_assignment_add(core_assignment **ret, weft_core *core,
+                                               core_round *round, const weft_assignment_row *row,
+                                               weft_err *err);
+void core_assignment_free(weft_core *core, core_assignment *a);
+/** A fresh one for a client that waits; answers its call. */
+WEFT_NODISCARD weft_status core_assignment_open(weft_core *core, core_round *round,
+                                                core_client *client, weft_task task, weft_err *err);
+/** Give an open (or expired) one its end. */
+void core_assignment_end(weft_core *core, core_assignment *a, weft_assignment_state state,
+                         weft_refusal refusal, const char *reason);
+/** Has its lease run out, is its slot still free, and the round still open for it? */
+bool core_assignment_may_return(const core_assignment *a);
+/** Open again. */
+void core_assignment_return(weft_core *core, core_assignment *a);
+void core_assignment_renew(weft_core *core, core_assignment *a);
+/** The round is over: keep it for repeated requests, or bury it. */
+void core_assignment_retire(weft_core *core, core_assignment *a);
+/** A lease ran out. */
+void core_assignment_expire(weft_core *core, core_assignment *a);
+WEFT_NODISCARD weft_status core_on_update(weft_core *core, const weft_event *event, weft_err *err);
+WEFT_NODISCARD weft_status core_on_progress(weft_core *core, const weft_event *event,
+                                            weft_err *err);
+WEFT_NODISCARD weft_status core_on_abandon(weft_core *core, const weft_event *event, weft_err *err);
+
+/* ---- core.c ---------------------------------------------------------------------------------- */
+
+/** After an event: let time and the waiting clients take effect. */
+WEFT_NODISCARD weft_status core_settle(weft_core *core, weft_err *err);
+/** x + y, CORE_NEVER when it would pass. */
+uint64_t core_later(uint64_t x_ms, uint64_t y_ms);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* After a restart: the same rounds go on from their rows. */
+#include "core/core_priv.h"
+
+#include <string.h>
+
+weft_status weft_core_restore_job(weft_core *core, const weft_job_row *row, weft_err *err)
+{
+    const core_job *newest = core->n_jobs > 0 ? core->jobs[core->n_jobs - 1] : NULL;
+    if (!row->def || row->job_id == 0 || (newest && newest->row.job_id >= row->job_id)) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "job row %llu has no definition or does not follow the one before",
+                  CORE_ULL(row->job_id));
+    }
+    core_job *job = NULL;
+    WEFT_TRY(core_job_add(&job, core, row, err));
+    if (core->next_job_id <= row->job_id) {
+        core->next_job_id = row->job_id + 1;
+    }
+    return WEFT_OK;
+}
+
+static bool state_is_open(weft_round_state state)
+{
+    return state == WEFT_ROUND_TRAINING || state == WEFT_ROUND_AGGREGATING ||
+           state == WEFT_ROUND_EVALUATING;
+}
+
+weft_status weft_core_restore_round(weft_core *core, const weft_round_row *row, weft_err *err)
+{
+    core_job *job = core_job_find(core, row->job_id);
+    if (!job) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "round %u of job %llu: there is no such job", row->round,
+                  CORE_ULL(row->job_id));
+    }
+    if (!state_is_open(row->state)) {
+        return WEFT_OK;
+    }
+    if (job->round || !core_job_live(job)) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "job %s has a second open round, or has ended",
+                  job->def.name);
+    }
+    core_round *round = NULL;
+    WEFT_TRY(core_round_add(&round, core, job, row, err));
+    /* counted again from the assignments */
+    round->row.accepted = 0;
+    round->row.n_examples = 0;
+    round->row.bytes_up = 0;
+    return WEFT_OK;
+}
+
+/* What the assignment is to its round. */
+static void count_in(weft_core *core, core_round *round, core_assignment *a)
+{
+    const bool evaluate = a->row.task == WEFT_TASK_EVALUATE;
+    const bool accepted = a->row.state == WEFT_ASSIGNMENT_ACCEPTED;
+    round->asked += evaluate;
+    round->reported += evaluate && accepted;
+    if (a->row.state == WEFT_ASSIGNMENT_OPEN) {
+        core_client_set_open(core, a->client, a);
+        round->open++;
+    } else if (a->row.state == WEFT_ASSIGNMENT_EXPIRED) {
+        a->client->lapsed = a;
+    } else if (accepted && !evaluate) {
+        round->row.accepted++;
+        round->row.n_examples += a->row.n_examples;
+        round->row.bytes_up += a->row.bytes;
+    }
+}
+
+weft_status weft_core_restore_assignment(weft_core *core, const weft_assignment_row *row,
+                                         weft_err *err)
+{
+    if (core_assignment_find(core, row->assignment_id)) {
+        return WEFT_OK;
+    }
+    const core_job *job = core_job_find(core, row->job_id);
+    core_round *round = job ? job->round : NULL;
+    if (round && (round->row.round != row->round || round->row.attempt != row->attempt)) {
+        round = NULL;
+    }
+    if (!round && row->state == WEFT_ASSIGNMENT_OPEN) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "assignment %llu is open, its round is not",
+                  CORE_ULL(row->assignment_id));
+    }
+    if (round && round->n > 0 &&
+        round->list[round->n - 1]->row.assignment_id > row->assignment_id) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "assignment %llu does not follow the one before",
+                  CORE_ULL(row->assignment_id));
+    }
+    core_assignment *a = NULL;
+    WEFT_TRY(core_assignment_add(&a, core, round, row, err));
+    if (core->next_assignment_id <= row->assignment_id) {
+        core->next_assignment_id = row->assignment_id + 1;
+    }
+    if (round) {
+        count_in(core, round, a);
+    } else {
+        core_assignment_retire(core, a);
+    }
+    return WEFT_OK;
+}
+
+static weft_status resume_sum(weft_core *core, core_round *round, weft_err *err)
+{
+    WEFT_TRY(core_sum(core, WEFT_ACTION_OPEN_SUM, round, err));
+    for (uint32_t i = 0; i < round->n; i++) {
+        const core_assignment *a = round->list[i];
+        if (a->row.state == WEFT_ASSIGNMENT_ACCEPTED && a->row.task != WEFT_TASK_EVALUATE) {
+            WEFT_TRY(core_fold(core, WEFT_ACTION_FOLD, a, err));
+        }
+    }
+    return WEFT_OK;
+}
+
+static weft_status resume_evaluation(weft_core *core, core_round *round, weft_err *err)
+{
+    const weft_job_def *def = &round->job->def;
+    round->asking_ends_ms = core_later(
+        core->now_ms, core_later(def->selection_window_ms, core->known_at_ms - core->now_ms));
+    if (!def->eval_data || round->row.central.n > 0) {
+        return WEFT_OK;
+    }
+    round->central_pending = true;
+    return core_publish(core, WEFT_ACTION_EVALUATE, round->job, round->row.round, err);
+}
+
+static weft_status resume_job(weft_core *core, core_job *job, weft_err *err)
+{
+    core_round *round = job->round;
+    if (core_job_live(job) && job->row.has_version) {
+        WEFT_TRY(core_publish(core, WEFT_ACTION_PUBLISH, job, job->row.rounds_done, err));
+    }
+    if (!round) {
+        return WEFT_OK;
+    }
+    for (uint32_t i = 0; i < round->n; i++) {
+        if (round->list[i]->row.state == WEFT_ASSIGNMENT_OPEN) {
+            core_assignment_renew(core, round->list[i]);
+        }
+    }
+    return round->row.state == WEFT_ROUND_EVALUATING ? resume_evaluation(core, round, err)
+                                                     : resume_sum(core, round, err);
+}
+
+weft_status weft_core_resume(weft_core *core, uint64_t next_job_id, uint64_t next_assignment_id,
+                             uint64_t now_ms, weft_actions *out, weft_err *err)
+{
+    core_bury_all(core);
+    core->now_ms = now_ms;
+    core->known_at_ms = core_later(
+        now_ms, core_later(core->config.max_hold_ms,
+                           core_later(core->config.come_back_ms, core->config.come_back_ms)));
+    core->next_job_id = next_job_id > core->next_job_id ? next_job_id : core->next_job_id;
+    core->next_assignment_id = next_assignment_id > core->next_assignment_id
+                                   ? next_assignment_id
+                                   : core->next_assignment_id;
+    for (uint32_t i = 0; i < core->n_jobs; i++) {
+        WEFT_TRY(resume_job(core, core->jobs[i], err));
+    }
+    WEFT_TRY(core_settle(core, err));
+    return core_flush(core, out, err);
+}
