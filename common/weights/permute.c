@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine's tensor order <-> PyTorch's. Pure; any thread. */
+#include "weights/weights_priv.h"
+
+#include <string.h>
+
+void weft_weights_shape(uint64_t shape[WEFT_MAX_TENSOR_RANK], const weft_tensor_info *tensor)
+{
+    for (uint32_t i = 0; i < WEFT_MAX_TENSOR_RANK; i++) {
+        shape[i] = i < tensor->rank ? tensor->shape[i] : 0;
+    }
+    if (tensor->role == WEFT_TENSOR_DENSE_WEIGHT) { /* [in][out] */
+        shape[0] = tensor->shape[1];
+        shape[1] = tensor->shape[0];
+    } else if (tensor->role == WEFT_TENSOR_CONV_WEIGHT) { /* [kh][kw][cin][cout] */
+        shape[0] = tensor->shape[3];
+        shape[1] = tensor->shape[2];
+        shape[2] = tensor->shape[0];
+        shape[3] = tensor->shape[1];
+    }
+}
+
+/* Where input i of a dense layer is in PyTorch's flattened image: h, w, c -> c, h, w. */
+static size_t torch_input(const weft_tensor_info *t, size_t i)
+{
+    if (t->flattened.rank != 3) {
+        return i;
+    }
+    const size_t c = t->flattened.c;
+    const size_t area = (size_t)t->flattened.h * t->flattened.w;
+    return i % c * area + i / c;
+}
+
+static void permute_dense(float *out, const float *in, const weft_tensor_info *t, bool to_torch)
+{
+    const size_t inputs = (size_t)t->shape[0];
+    const size_t outputs = (size_t)t->shape[1];
+    for (size_t i = 0; i < inputs; i++) {
+        const size_t j = torch_input(t, i);
+        for (size_t o = 0; o < outputs; o++) {
+            const size_t ours = i * outputs + o;
+            const size_t theirs = o * inputs + j;
+            out[to_torch ? theirs : ours] = in[to_torch ? ours : theirs];
+        }
+    }
+}
+
+static void permute_conv(float *out, const float *in, const weft_tensor_info *t, bool to_torch)
+{
+    const size_t area = (size_t)(t->shape[0] * t->shape[1]); /* kh * kw */
+    const size_t cin = (size_t)t->shape[2];
+    const size_t cout = (size_t)t->shape[3];
+    for (size_t k = 0; k < area; k++) {
+        for (size_t c = 0; c < cin; c++) {
+            for (size_t o = 0; o < cout; o++) {
+                const size_t ours = (k * cin + c) * cout + o;
+                const size_t theirs = (o * cin + c) * area + k;
+                out[to_torch ? theirs : ours] = in[to_torch ? ours : theirs];
+            }
+        }
+    }
+}
+
+static void permute(float *out, const float *in, const weft_tensor_info *t, bool to_torch)
+{
+    if (t->role == WEFT_TENSOR_DENSE_WEIGHT) {
+        permute_dense(out, in, t, to_torch);
+    } else if (t->role == WEFT_TENSOR_CONV_WEIGHT) {
+        permute_conv(out, in, t, to_torch);
+    } else {
+        memcpy(out, in, (size_t)t->count * sizeof *out);
+    }
+}
+
+void weft_weights_to_torch(float *out, const float *in, const weft_tensor_info *tensor)
+{
+    permute(out, in, tensor, true);
+}
+
+void weft_weights_from_torch(float *out, const float *in, const weft_tensor_info *tensor)
+{
+    permute(out, in, tensor, false);
+}
