@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Layers that work value by value; y and x (dx and dy) may be the same array. Threads: any. */
+#ifndef WEFT_NN_ACTIVATION_H
+#define WEFT_NN_ACTIVATION_H
+
+#include "base/rng.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+void weft_relu_forward(float *y, const float *x, size_t n);
+void weft_tanh_forward(float *y, const float *x, size_t n);
+void weft_sigmoid_forward(float *y, const float *x, size_t n);
+
+/** Gradients from the outputs y of forward. */
+void weft_relu_backward(float *dx, const float *dy, const float *y, size_t n);
+void weft_tanh_backward(float *dx, const float *dy, const float *y, size_t n);
+void weft_sigmoid_backward(float *dx, const float *dy, const float *y, size_t n);
+
+/**
+ * Dropout of training: each value is 0 with probability rate, else x / (1 - rate).
+ * @param kept  [n], written: 1 where the value was kept.
+ * @param rate  [0, 1)
+ */
+void weft_dropout_forward(float *y, uint8_t *kept, const float *x, size_t n, float rate,
+                          weft_rng *rng);
+void weft_dropout_backward(float *dx, const float *dy, const uint8_t *kept, size_t n, float rate);
+
+#endif

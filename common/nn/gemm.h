@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Matrix products of row-major float32 matrices: the only user of BLAS. Threads: any; each call
+ * computes on the calling thread.
+ */
+#ifndef WEFT_NN_GEMM_H
+#define WEFT_NN_GEMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef enum weft_trans { WEFT_PLAIN = 0, WEFT_TRANSPOSED = 1 } weft_trans;
+
+/* No dimension of a product may pass this: BLAS counts in int. */
+#define WEFT_GEMM_MAX_DIM 0x7fffffffU
+
+/*
+ * One operand: element (row, column) of the matrix as it is stored lies at data[row * stride +
+ * column].
+ */
+typedef struct weft_mat {
+    const float *data;
+    size_t stride;
+    weft_trans trans;
+} weft_mat;
+
+/**
+ * c = beta * c + alpha * op(a) op(b); with beta = 0, c is written without being read.
+ * @param c  [m][n], rows of c_stride; op(a) is [m][k], op(b) is [k][n].
+ */
+typedef void weft_gemm_fn(float *c, size_t c_stride, size_t m, size_t n, size_t k, float alpha,
+                          weft_mat a, weft_mat b, float beta);
+
+weft_gemm_fn weft_gemm_blas;
+/* Three loops and float64 sums: the oracle. */
+weft_gemm_fn weft_gemm_naive;
+
+/** Limit OpenBLAS to one thread, unless it is already (net.h says why). Threads: any. */
+void weft_gemm_one_thread(void);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * weft_net: a network that was built from a spec, with all memory for batches of up to max_batch
+ * examples planned and allocated up front: no later call allocates.
+ *
+ * Weights are not part of a net: each call takes the flat vector of the spec's layout (layout.h),
+ * so one net serves many weight vectors and a shared immutable version is evaluated in place.
+ *
+ * Activations are row-major [example][height][width][channel]; flatten changes nothing.
+ *
+ * Threads: a net belongs to one thread at a time; different nets run in parallel freely. The
+ * result of a call depends on its arguments only, never on what other threads do. Building a net
+ * sets OpenBLAS to one thread for the whole process (openblas_set_num_threads(1), at the first net;
+ * OpenBLAS has no setting of narrower scope): an application that uses a multi-threaded OpenBLAS
+ * itself must set its own number again before its own calls, and not while a net computes.
+ */
+#ifndef WEFT_NN_NET_H
+#define WEFT_NN_NET_H
+
+#include "model/layout.h"
+
+typedef struct weft_net weft_net;
+
+typedef enum weft_kernels {
+    WEFT_KERNELS_AUTO = 0,  /* the fastest that this processor has */
+    WEFT_KERNELS_NAIVE = 1, /* plain loops: the oracle of the others */
+    WEFT_KERNELS_BLAS = 2   /* im2col and sgemm: any processor */
+} weft_kernels;
+
+typedef struct weft_net_options {
+    uint32_t max_batch; /* examples in one forward, 1..65536 */
+    bool train;         /* plan what backward needs, too */
+    weft_kernels kernels;
+} weft_net_options;
+#define WEFT_NET_OPTIONS_INIT                                                                      \
+    {                                                                                              \
+        64, false, WEFT_KERNELS_AUTO                                                               \
+    }
+
+/* What a net of this spec needs, in bytes. */
+typedef struct weft_net_memory {
+    uint64_t parameters;  /* the caller's weight vector */
+    uint64_t activations; /* inputs, outputs and masks of max_batch examples, and their gradients */
+    uint64_t scratch;     /* packed weights, columns of one image, weight gradients of one layer */
+    uint64_t workspace;   /* activations + scratch, with alignment: what weft_net_new allocates */
+} weft_net_memory;
+
+/**
+ * Build a net; *ret is the caller's to free.
+ * @param spec    of layers (not of plain tensors); borrowed for the call.
+ * @param layout  of the same spec; borrowed for the call.
+ * @return WEFT_E_INVALID plain tensors, or max_batch out of range; WEFT_E_LIMIT a workspace above
+ *         1 TiB; WEFT_E_NOMEM.
+ */
+WEFT_NODISCARD weft_status weft_net_new(weft_net **ret, const weft_spec *spec,
+                                        const weft_layout *layout, const weft_net_options *options,
+                                        const weft_alloc *a, weft_err *err);
+void weft_net_free(weft_net *net);
+
+/** The plan of a net. Threads: any. */
+void weft_net_get_memory(const weft_net *net, weft_net_memory *ret);
+/** Values of one example at the input and at the output; parameters; the batch limit. */
+uint32_t weft_net_n_inputs(const weft_net *net);
+uint32_t weft_net_n_outputs(const weft_net *net);
+uint64_t weft_net_n_params(const weft_net *net);
+uint32_t weft_net_max_batch(const weft_net *net);
+weft_loss weft_net_loss_kind(const weft_net *net);
+
+/** [max_batch][n_inputs], owned by the net: a place to assemble a batch for weft_net_forward. */
+float *weft_net_input(weft_net *net);
+
+/** Restart the dropout masks from a seed. They start from seed 0. */
+void weft_net_seed(weft_net *net, uint64_t seed);
+
+/**
+ * Compute the outputs of n examples.
+ * @param weights  [n_params], borrowed; for a backward call: until then.
+ * @param x        [n][n_inputs], borrowed; for a backward call: until then. weft_net_input will do.
+ * @param n        1..max_batch; not checked in release builds.
+ * @param train    draw dropout masks (else dropout passes values on unchanged); needs a train net.
+ * @return [n][n_outputs], valid until the next call; logits for softmax_cross_entropy.
+ */
+const float *weft_net_forward(weft_net *net, const float *weights, const float *x, uint32_t n,
+                              bool train);
+
+/* Sums over examples; zero it before the first batch. */
+typedef struct weft_loss_sum {
+    double loss;      /* sum of the examples' losses */
+    uint64_t correct; /* largest output at the label (the first largest wins a tie) */
+    uint64_t n;
+} weft_loss_sum;
+
+/* What the outputs should have been: labels for softmax_cross_entropy, targets for mse. */
+typedef struct weft_truth {
+    const uint32_t *labels; /* [n], each below n_outputs */
+    const float *targets;   /* [n][n_outputs] */
+} weft_truth;
+
+/**
+ * Add the loss of the last forward's outputs. The loss of one example is -log softmax[label], or
+ * the mean over outputs of the squared error.
+ * @return WEFT_E_INVALID a label out of range, or labels and targets do not fit the loss.
+ */
+WEFT_NODISCARD weft_status weft_net_loss(weft_net *net, const weft_truth *truth, weft_loss_sum *sum,
+                                         weft_err *err);
+
+/*
+ * Where the gradient goes: to = keep * to + scale * gradient, for every parameter. {g, 0, 1} writes
+ * a gradient vector, {g, 1, 1} adds to one, and {weights, 1, -learning_rate} is a step of SGD
+ * without a gradient vector at all (the same weights that forward had).
+ */
+typedef struct weft_sink {
+    float *to; /* [n_params] */
+    float keep;
+    float scale;
+} weft_sink;
+
+/**
+ * Back-propagate the last forward(train = true) against the truth.
+ * @param inverse_n  what each example's loss is multiplied by: 1 / the examples of a whole step,
+ *                   so that chunks of a large batch add up to its mean.
+ * @param sum        the loss is added as by weft_net_loss.
+ * @param sink       see above; written completely. When it is the weights themselves, they are
+ *                   updated layer by layer behind the pass.
+ * @return as weft_net_loss; nothing is written then.
+ */
+WEFT_NODISCARD weft_status weft_net_backward(weft_net *net, const weft_truth *truth,
+                                             float inverse_n, const weft_sink *sink,
+                                             weft_loss_sum *sum, weft_err *err);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Training: the loop over a source's examples that a plan describes, and the evaluation of weights.
+ *
+ * weft_trainer_state keeps a net and all buffers between runs of the same spec (a simulation
+ * trains thousands of clients with a few of them): after its first run of a size it allocates
+ * nothing. The trained bytes depend on weights, plan, seed and examples only.
+ *
+ * Threads: a state belongs to one thread at a time; different states run in parallel.
+ */
+#ifndef WEFT_NN_TRAIN_TRAIN_H
+#define WEFT_NN_TRAIN_TRAIN_H
+
+#include "model/metric.h"
+#include "model/plan.h"
+#include "nn/net.h"
+#include "nn/train/source.h"
+
+/* More examples than this are passed through the net in chunks whose gradients are added up in a
+ * fixed order: batch_size 0 or a large one costs no more memory. */
+#define WEFT_TRAIN_CHUNK 128U
+
+/* How a run reports and learns that it should stop. Both are called on the running thread. */
+typedef struct weft_train_control {
+    bool (*canceled)(void *self);                                /* polled each batch; or NULL */
+    void (*progress)(void *self, uint64_t done, uint64_t total); /* batches; or NULL */
+    void *self;
+} weft_train_control;
+
+typedef struct weft_trainer_state weft_trainer_state;
+
+/**
+ * Prepare training and evaluation of a spec; *ret is the caller's to free. spec is borrowed for the
+ * call; a must outlive the state.
+ * @return WEFT_E_INVALID the spec has plain tensors; WEFT_E_LIMIT; WEFT_E_NOMEM.
+ */
+WEFT_NODISCARD weft_status weft_trainer_state_new(weft_trainer_state **ret, const weft_spec *spec,
+                                                  weft_kernels kernels, const weft_alloc *a,
+                                                  weft_err *err);
+void weft_trainer_state_free(weft_trainer_state *state);
+uint64_t weft_trainer_state_n_params(const weft_trainer_state *state);
+
+/* What came out: means over examples. */
+typedef struct weft_train_result {
+    uint64_t n_examples;
+    uint64_t n_batches; /* optimizer steps done */
+    double loss;        /* TRAIN: mean of the last epoch's batches, each before its step */
+    double accuracy;    /* the same; 0 for mse */
+    bool has_accuracy;
+} weft_train_result;
+
+/**
+ * Train plan->epochs epochs.
+ * @param weights  [n_params], base weights on entry, trained ones on return; undefined after a
+ * failure.
+ * @param plan     checked here.
+ * @param seed     of shuffles and dropout (plan->seed is not used: the caller has mixed it).
+ * @param control  or NULL.
+ * @return WEFT_E_CANCELED; WEFT_E_INVALID the data do not fit the spec, no examples, or the loss
+ *         stopped being finite; WEFT_E_NOMEM; what the source returned.
+ */
+WEFT_NODISCARD weft_status weft_train(weft_train_result *ret, weft_trainer_state *state,
+                                      float *weights, const weft_plan *plan, uint64_t seed,
+                                      const weft_batch_source *source,
+                                      const weft_train_control *control, weft_err *err);
+
+/**
+ * Loss and accuracy of weights on all examples, in their order.
+ * @param weights  [n_params], unchanged; may be shared.
+ * @return as weft_train.
+ */
+WEFT_NODISCARD weft_status weft_evaluate(weft_train_result *ret, weft_trainer_state *state,
+                                         const float *weights, const weft_batch_source *source,
+                                         const weft_train_control *control, weft_err *err);
+
+/** The result as metrics: "loss", and "accuracy" where there is one. WEFT_E_INVALID not finite. */
+WEFT_NODISCARD weft_status weft_train_result_metrics(const weft_train_result *result,
+                                                     weft_metrics *ret, weft_err *err);
+
+#endif
