@@ -163,29 +163,45 @@ typedef struct weft_client_options {
     int poller_thread; /* nonzero: one thread waits on the network and signals the wake fd */
     void (*log)(void *arg, weft_log_severity severity, const char *line);
     void *log_arg;
+    int observe; /* nonzero: only info, receipt and history, also beside a process that runs */
 } weft_client_options;
-#define WEFT_CLIENT_OPTIONS_INIT {sizeof(weft_client_options), NULL, NULL, 0, 0, NULL, 20000, 0, NULL, NULL}
+#define WEFT_CLIENT_OPTIONS_INIT                                                                   \
+    {                                                                                              \
+        sizeof(weft_client_options), NULL, NULL, 0, 0, NULL, 20000, 0, NULL, NULL, 0               \
+    }
 
 /**
- * Open the client of a state folder.
- * @return WEFT_E_CONFLICT another process holds the folder; WEFT_E_IO; WEFT_E_FORMAT; WEFT_E_NOMEM.
+ * Open the client of a state folder. Nothing is sent yet.
+ * @param ret      the caller's to close.
+ * @param options  copied.
+ * @return WEFT_E_CONFLICT another process holds the folder; WEFT_E_INVALID options; WEFT_E_NOTFOUND
+ *         observe, and there is no client; WEFT_E_STATE a newer weft wrote it; WEFT_E_DB, WEFT_E_IO,
+ *         WEFT_E_NOMEM.
  */
 WEFT_API WEFT_NODISCARD weft_status weft_client_open(weft_client **ret,
                                                      const weft_client_options *options,
                                                      weft_error *err);
-/** Close: cancels what is under way (the outbox keeps it) and frees. NULL is allowed. */
+/** Close: cancels what is under way (the outbox keeps it) and frees. NULL is allowed. In a forked
+ * child it leaves everything as it is. */
 WEFT_API void weft_client_close(weft_client *client);
 
 /**
  * Enrol with a join file (once; again with the same file is harmless). Keys are made here and never
  * leave the state folder.
+ * Blocks for 20 s at most.
  * @return WEFT_E_AUTH token used, expired or revoked; WEFT_E_AGAIN the coordinator is away;
- *         WEFT_E_CONFLICT the folder belongs to another federation or name.
+ *         WEFT_E_CONFLICT the folder belongs to another federation, name or operator;
+ *         WEFT_E_NOTFOUND, WEFT_E_FORMAT the join file.
  */
 WEFT_API WEFT_NODISCARD weft_status weft_client_enrol(weft_client *client,
                                                       const char *join_file_path, weft_error *err);
 
-/** Offer a data set and who trains on it; both structs are copied, trainer->self is borrowed. */
+/**
+ * Offer a data set and who trains on it; both structs are copied, trainer->self is borrowed. Before
+ * the first run or step.
+ * @return WEFT_E_INVALID a bad name, no run function; WEFT_E_CONFLICT attached already;
+ *         WEFT_E_LIMIT more than 32; WEFT_E_STATE the client is running; WEFT_E_NOMEM.
+ */
 WEFT_API WEFT_NODISCARD weft_status weft_client_attach(weft_client *client,
                                                        const weft_dataset *dataset,
                                                        const weft_trainer *trainer,
@@ -195,7 +211,8 @@ WEFT_API WEFT_NODISCARD weft_status weft_client_attach(weft_client *client,
  * Take part until stopped or until the coordinator has nothing more for this client. Reconnects
  * with exponential backoff and jitter.
  * @return WEFT_OK nothing more to do; WEFT_E_CANCELED stopped; WEFT_E_AUTH revoked or not enrolled;
- *         WEFT_E_STATE incompatible coordinator.
+ *         WEFT_E_STATE incompatible coordinator; WEFT_E_INVALID no data set; WEFT_E_DB, WEFT_E_IO the
+ *         state folder cannot be written. It may be called again in every case.
  */
 WEFT_API WEFT_NODISCARD weft_status weft_client_run(weft_client *client, weft_error *err);
 /**
@@ -205,9 +222,11 @@ WEFT_API WEFT_NODISCARD weft_status weft_client_run(weft_client *client, weft_er
  */
 WEFT_API WEFT_NODISCARD weft_status weft_client_step(weft_client *client, uint32_t timeout_ms,
                                                      weft_error *err);
-/** Ask run, step and the trainer to end soon. Threads: any; async-signal-safe. */
+/** Ask run, step and the trainer to end soon; they return WEFT_E_CANCELED, once. What was trained is
+ * kept and sent in the next run. Threads: any; async-signal-safe. */
 WEFT_API void weft_client_stop(weft_client *client);
-/** With poller_thread: an eventfd that turns readable when step has work; else -1. */
+/** With poller_thread: a descriptor that polls readable when step has work, be it the network or a
+ * wait that is over; do not read it, step does. Else -1. Threads: any. */
 WEFT_API int weft_client_wake_fd(const weft_client *client);
 
 /* ---- observing ------------------------------------------------------------------------------- */
@@ -276,8 +295,12 @@ typedef struct weft_client_info {
     char federation[65];
     char address[256];
     int64_t certificate_expires_unix_ms;
+    int64_t last_seen_unix_ms; /* when the coordinator last answered, to the minute; 0: never */
 } weft_client_info;
-#define WEFT_CLIENT_INFO_INIT {sizeof(weft_client_info), 0, {0}, {0}, {0}, 0}
+#define WEFT_CLIENT_INFO_INIT                                                                      \
+    {                                                                                              \
+        sizeof(weft_client_info), 0, {0}, {0}, {0}, 0, 0                                           \
+    }
 WEFT_API WEFT_NODISCARD weft_status weft_client_get_info(const weft_client *client,
                                                          weft_client_info *ret, weft_error *err);
 

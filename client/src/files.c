@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The update's file, and sweeping after crashes. Called by client.c and outbox_work.c. */
+#include "files.h"
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+weft_status weft_update_file_path(char *out, size_t out_size, const char *dir,
+                                  uint64_t assignment_id, weft_err *err)
+{
+    char name[48];
+    (void)snprintf(name, sizeof name, "update-%" PRIu64 ".bin", assignment_id);
+    return weft_path_join(out, out_size, dir, name, err);
+}
+
+weft_status weft_update_file_begin(weft_update_file *file, const char *dir, uint64_t assignment_id,
+                                   uint64_t size, weft_err *err)
+{
+    file->fd = -1;
+    file->at = 0;
+    char name[48];
+    (void)snprintf(name, sizeof name, "update-%" PRIu64 ".tmp", assignment_id);
+    WEFT_TRY(weft_path_join(file->temp, sizeof file->temp, dir, name, err));
+    WEFT_TRY(weft_update_file_path(file->path, sizeof file->path, dir, assignment_id, err));
+    file->fd = open(file->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (file->fd < 0) {
+        WEFT_FAIL_SYS(err, errno, "cannot create %.160s: %s", file->temp, strerrordesc_np(errno));
+    }
+    /* Better to hear now than after half of it that the disk is full. */
+    if (size > 0 && fallocate(file->fd, 0, 0, (off_t)size) != 0 && errno != EOPNOTSUPP &&
+        errno != ENOSYS) {
+        const int sys = errno;
+        weft_update_file_done(file);
+        WEFT_FAIL_SYS(err, sys, "no room for an update of %" PRIu64 " bytes in %.120s: %s", size,
+                      dir, strerrordesc_np(sys));
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_update_file_write(void *self, const uint8_t *data, size_t n, weft_err *err)
+{
+    weft_update_file *file = self;
+    if (n > 0 && data[0] == 0 && memcmp(data, data + 1, n - 1) == 0) {
+        file->at += n; /* zeros: the room was made with them */
+        return WEFT_OK;
+    }
+    while (n > 0) {
+        const ssize_t done = pwrite(file->fd, data, n, (off_t)file->at);
+        if (done < 0 && errno == EINTR) {
+            continue;
+        }
+        if (done < 0) {
+            WEFT_FAIL_SYS(err, errno, "cannot write %.160s: %s", file->temp,
+                          strerrordesc_np(errno));
+        }
+        data += done;
+        file->at += (uint64_t)done;
+        n -= (size_t)done;
+    }
+    return WEFT_OK;
+}
+
+static weft_status sync_dir_of(const char *path, weft_err *err)
+{
+    char dir[4096];
+    const char *slash = strrchr(path, '/'); /* there is one: paths are joined */
+    const size_t n = slash ? (size_t)(slash - path) : 0;
+    memcpy(dir, path, n);
+    dir[n] = '\0';
+    const int fd = open(n ? dir : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0) {
+        const int sys = errno;
+        if (fd >= 0) {
+            (void)close(fd); /* nothing was written through it */
+        }
+        WEFT_FAIL_SYS(err, sys, "cannot sync the folder of %.160s: %s", path, strerrordesc_np(sys));
+    }
+    (void)close(fd); /* nothing was written through it */
+    return WEFT_OK;
+}
+
+weft_status weft_update_file_commit(weft_update_file *file, weft_err *err)
+{
+    if (ftruncate(file->fd, (off_t)file->at) != 0 || fdatasync(file->fd) != 0) {
+        WEFT_FAIL_SYS(err, errno, "cannot sync %.160s: %s", file->temp, strerrordesc_np(errno));
+    }
+    if (rename(file->temp, file->path) != 0) {
+        WEFT_FAIL_SYS(err, errno, "cannot name %.160s: %s", file->path, strerrordesc_np(errno));
+    }
+    (void)close(file->fd); /* synced: nothing can be lost here */
+    file->fd = -1;
+    return sync_dir_of(file->path, err);
+}
+
+void weft_update_file_done(weft_update_file *file)
+{
+    if (file->fd >= 0) {
+        (void)close(file->fd);    /* it is thrown away */
+        (void)unlink(file->temp); /* what stays is swept at the next start */
+        file->fd = -1;
+    }
+}
+
+bool weft_update_file_present(const char *dir, uint64_t assignment_id, uint64_t size)
+{
+    char path[4096];
+    struct stat st;
+    return size == 0 ||
+           (weft_update_file_path(path, sizeof path, dir, assignment_id, NULL) == WEFT_OK &&
+            stat(path, &st) == 0 && (uint64_t)st.st_size == size);
+}
+
+void weft_update_file_remove(const char *dir, uint64_t assignment_id)
+{
+    char path[4096];
+    if (weft_update_file_path(path, sizeof path, dir, assignment_id, NULL) == WEFT_OK) {
+        (void)unlink(path); /* what stays is swept at the next start */
+    }
+}
+
+static bool has_end(const char *name, const char *end)
+{
+    const size_t n = strlen(name);
+    const size_t m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* Among bases, the newest stays: keep follows it. */
+static bool is_old_base(int dir_fd, const char *name, char *keep, size_t keep_size,
+                        struct timespec *newest)
+{
+    struct stat st;
+    if (fstatat(dir_fd, name, &st, 0) != 0) {
+        return false;
+    }
+    const bool newer = st.st_mtim.tv_sec > newest->tv_sec || (st.st_mtim.tv_sec == newest->tv_sec &&
+                                                              st.st_mtim.tv_nsec > newest->tv_nsec);
+    if (keep[0] && !newer) {
+        return true;
+    }
+    if (keep[0]) {
+        (void)unlinkat(dir_fd, keep, 0); /* best effort */
+    }
+    (void)snprintf(keep, keep_size, "%s", name);
+    *newest = st.st_mtim;
+    return false;
+}
+
+void weft_files_sweep(const char *dir, uint64_t keep_assignment_id)
+{
+    DIR *d = opendir(dir);
+    if (!d) {
+        return;
+    }
+    char update[48];
+    char base[256] = {0};
+    struct timespec newest = {0, 0};
+    (void)snprintf(update, sizeof update, "update-%" PRIu64 ".bin", keep_assignment_id);
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this DIR */
+    for (const struct dirent *e = readdir(d); e; e = readdir(d)) {
+        bool old = false;
+        if (strncmp(e->d_name, "update-", 7) == 0) {
+            old = strcmp(e->d_name, update) != 0;
+        } else if (strncmp(e->d_name, "base-", 5) == 0 &&
+                   (has_end(e->d_name, ".bin") || has_end(e->d_name, ".part"))) {
+            old = is_old_base(dirfd(d), e->d_name, base, sizeof base, &newest);
+        } else {
+            old = strstr(e->d_name, ".tmp.") != NULL; /* weft_file_write's */
+        }
+        if (old) {
+            (void)unlinkat(dirfd(d), e->d_name, 0); /* best effort */
+        }
+    }
+    (void)closedir(d);
+}

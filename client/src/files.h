@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The large files of the state folder: the base version that comes in, the encoded update that goes
+ * out. Called by client.c and outbox_work.c; owner thread.
+ *
+ *   base-<hex of digest>.part  bytes [0, n) of a base that is being fetched
+ *   base-<hex of digest>.bin   complete, its SHA-256 checked before it got the name; at most one
+ *   update-<id>.tmp, .bin      an update; .bin is synced and complete
+ */
+#ifndef WEFT_CLIENT_FILES_H
+#define WEFT_CLIENT_FILES_H
+
+#include "base/buf.h"
+#include "model/job.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* ---- base ----------------------------------------------------------------------------------- */
+
+typedef struct weft_base weft_base;
+
+/**
+ * Look for a base version in the folder: complete, in part, or not at all. What is there is read
+ * once to check or continue its SHA-256.
+ * @param size  bytes of the whole; a multiple of 4, > 0.
+ * @return WEFT_OK; WEFT_E_IO; WEFT_E_NOMEM; WEFT_E_CRYPTO.
+ */
+WEFT_NODISCARD weft_status weft_base_open(weft_base **ret, const char *dir,
+                                          const uint8_t digest[WEFT_DIGEST_BYTES], uint64_t size,
+                                          const weft_alloc *a, weft_err *err);
+/** The files stay. NULL is allowed. */
+void weft_base_free(weft_base *base);
+/** Is it this one? */
+bool weft_base_is(const weft_base *base, const uint8_t digest[WEFT_DIGEST_BYTES]);
+const uint8_t *weft_base_digest(const weft_base *base); /* [WEFT_DIGEST_BYTES] */
+uint64_t weft_base_size(const weft_base *base);
+/** Bytes that are there: where a fetch goes on; all of them when complete. */
+uint64_t weft_base_have(const weft_base *base);
+bool weft_base_complete(const weft_base *base);
+/** Forget what was fetched (not a complete one). */
+WEFT_NODISCARD weft_status weft_base_reset(weft_base *base, weft_err *err);
+/** The next bytes, in pieces. WEFT_E_FORMAT more than the whole; WEFT_E_IO (disk full, too). */
+WEFT_NODISCARD weft_status weft_base_add(weft_base *base, const weft_view *pieces, size_t n_pieces,
+                                         weft_err *err);
+/**
+ * All is there: check the digest, name it, remove other bases.
+ * @return WEFT_E_FORMAT too short, or another digest (what came is then forgotten); WEFT_E_IO.
+ */
+WEFT_NODISCARD weft_status weft_base_finish(weft_base *base, weft_err *err);
+
+/* Both views of a complete base: as it is, and a private copy to train on. Pages that are only read
+ * are shared with the page cache. */
+typedef struct weft_base_map {
+    const float *base; /* [n_params], read-only */
+    float *weights;    /* [n_params], copy on write */
+    uint64_t n_params;
+} weft_base_map;
+/** WEFT_E_STATE not complete; WEFT_E_NOMEM, WEFT_E_IO the system refuses. */
+WEFT_NODISCARD weft_status weft_base_map_new(weft_base_map *ret, const weft_base *base,
+                                             weft_err *err);
+void weft_base_map_done(weft_base_map *map);
+
+/* ---- update --------------------------------------------------------------------------------- */
+
+typedef struct weft_update_file {
+    char temp[4096];
+    char path[4096];
+    uint64_t at; /* bytes written */
+    int fd;      /* -1: not open */
+} weft_update_file;
+
+/** Begin an update's file, with room for size bytes. WEFT_E_IO: the disk is full, and the like. */
+WEFT_NODISCARD weft_status weft_update_file_begin(weft_update_file *file, const char *dir,
+                                                  uint64_t assignment_id, uint64_t size,
+                                                  weft_err *err);
+/** A sink for weft_delta_encode: self is the file. */
+WEFT_NODISCARD weft_status weft_update_file_write(void *self, const uint8_t *data, size_t n,
+                                                  weft_err *err);
+/** Sync, name, sync the folder: from here on it survives everything. */
+WEFT_NODISCARD weft_status weft_update_file_commit(weft_update_file *file, weft_err *err);
+/** Drop what was not committed. */
+void weft_update_file_done(weft_update_file *file);
+
+/** The path of an assignment's committed update. */
+WEFT_NODISCARD weft_status weft_update_file_path(char *out, size_t out_size, const char *dir,
+                                                 uint64_t assignment_id, weft_err *err);
+/** Is it there, with this size? True for size 0: no file belongs to it. */
+bool weft_update_file_present(const char *dir, uint64_t assignment_id, uint64_t size);
+void weft_update_file_remove(const char *dir, uint64_t assignment_id);
+/** After a crash: remove updates of other assignments than this one (0: all), unfinished ones, and
+ * all bases but the newest. */
+void weft_files_sweep(const char *dir, uint64_t keep_assignment_id);
+
+#endif
