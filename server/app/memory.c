@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Heap blocks, and mappings that free themselves through an allocator of their own. Any thread. */
+#include "app/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* The allocator of one mapping, and of the blob around it; goes with the last of both. */
+typedef struct mapping {
+    weft_alloc alloc; /* first */
+    const weft_alloc *parent;
+    void *data;
+    size_t size;
+    unsigned live; /* the mapping and blocks of the parent's; one thread at a time */
+} mapping;
+
+static void *mapping_resize(void *self, void *p, size_t size)
+{
+    mapping *m = self;
+    if (size > 0) {
+        void *q = p ? NULL : m->parent->resize(m->parent->self, NULL, size);
+        m->live += q != NULL;
+        return q;
+    }
+    if (p == m->data) {
+        (void)munmap(p, m->size); /* a mapping of ours: cannot fail */
+    } else {
+        weft_free(m->parent, p);
+    }
+    if (--m->live == 0) {
+        weft_free(m->parent, m);
+    }
+    return NULL;
+}
+
+static int temporary_file(const char *dir)
+{
+    char path[4096];
+    const int n = snprintf(path, sizeof path, "%s/.model-XXXXXX", dir);
+    if (n < 0 || (size_t)n >= sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    const int fd = mkostemp(path, O_CLOEXEC);
+    if (fd >= 0) {
+        (void)unlink(path); /* the mapping keeps it alive; a left-over name would only be litter */
+    }
+    return fd;
+}
+
+static weft_status take_mapped(weft_memory *ret, size_t size, const char *dir, const weft_alloc *a,
+                               weft_err *err)
+{
+    mapping *m = weft_array(a, 1, sizeof *m);
+    if (!m) {
+        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model");
+    }
+    const int fd = temporary_file(dir);
+    void *p = MAP_FAILED;
+    if (fd >= 0 && ftruncate(fd, (off_t)size) == 0) {
+        p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    }
+    const int sys = errno;
+    if (fd >= 0) {
+        (void)close(fd); /* the mapping stays */
+    }
+    if (p == MAP_FAILED) {
+        weft_free(a, m);
+        WEFT_FAIL_SYS(err, sys, "no room in %.120s for a model of %zu bytes: %s", dir, size,
+                      strerrordesc_np(sys));
+    }
+    m->alloc.resize = mapping_resize;
+    m->alloc.self = m;
+    m->parent = a;
+    m->data = p;
+    m->size = size;
+    m->live = 1;
+    *ret = (weft_memory){&m->alloc, p, size};
+    return WEFT_OK;
+}
+
+weft_status weft_memory_take(weft_memory *ret, uint64_t size, const char *dir, const weft_alloc *a,
+                             weft_err *err)
+{
+    if (size == 0 || size > SIZE_MAX / 2) {
+        WEFT_FAIL(err, WEFT_E_LIMIT, "a model of %llu bytes", (unsigned long long)size);
+    }
+    if (size > WEFT_APP_MAPPED_BYTES) {
+        return take_mapped(ret, (size_t)size, dir, a, err);
+    }
+    void *p = a->resize(a->self, NULL, (size_t)size);
+    if (!p) {
+        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model of %llu bytes",
+                  (unsigned long long)size);
+    }
+    *ret = (weft_memory){a, p, (size_t)size};
+    return WEFT_OK;
+}
+
+void weft_memory_done(weft_memory *memory)
+{
+    if (memory->data) {
+        weft_free(memory->alloc, memory->data);
+        memory->data = NULL;
+    }
+}
+
+weft_status weft_memory_to_blob(weft_rt_blob **ret, weft_memory *memory, weft_err *err)
+{
+    WEFT_TRY(weft_rt_blob_take(ret, memory->alloc, memory->data, memory->size, err));
+    memory->data = NULL;
+    return WEFT_OK;
+}

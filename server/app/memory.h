@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory for whole models: the heap for ordinary ones, a mapping of an unlinked file in the data
+ * directory for huge ones, so that the kernel can write it back instead of running out.
+ */
+#ifndef WEFT_APP_MEMORY_H
+#define WEFT_APP_MEMORY_H
+
+#include "base/alloc.h"
+#include "base/err.h"
+#include "rt/blob.h"
+
+/* Above this a model lies in a mapped file: it must not count against the machine's memory. */
+#define WEFT_APP_MAPPED_BYTES (UINT64_C(256) << 20)
+
+/* One block. Finish with weft_memory_done, or turn it into a blob. */
+typedef struct weft_memory {
+    const weft_alloc *alloc; /* of the block: the heap's or a mapping's own */
+    void *data;
+    size_t size;
+} weft_memory;
+
+/** size bytes, not zeroed unless mapped. WEFT_E_NOMEM, WEFT_E_IO. Threads: any. */
+WEFT_NODISCARD weft_status weft_memory_take(weft_memory *ret, uint64_t size, const char *dir,
+                                            const weft_alloc *a, weft_err *err);
+/** Free; an empty one is fine. */
+void weft_memory_done(weft_memory *memory);
+/** A blob that owns the block; memory is empty afterwards. On failure it stays the caller's. */
+WEFT_NODISCARD weft_status weft_memory_to_blob(weft_rt_blob **ret, weft_memory *memory,
+                                               weft_err *err);
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core from the store: at start, and after a batch that could not be kept. Owner thread. */
+#include "app/daemon.h"
+
+#include "app/views.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void weft_daemon_note(weft_daemon *d, const weft_assignment_row *row)
+{
+    weft_err err = WEFT_ERR_INIT;
+    const weft_job_row *job = weft_view_find_job(d->core, row->job_id);
+    const weft_round_row *round = weft_core_open_round(d->core, row->job_id);
+    if (row->state != WEFT_ASSIGNMENT_OPEN || !job || !round) {
+        weft_board_remove(d->board, row->assignment_id);
+        return;
+    }
+    weft_rpc_assignment note = {.task = row->task,
+                                .model_bytes = job->model_bytes,
+                                .clip_norm = job->def->clip_norm,
+                                .max_examples = job->def->max_examples,
+                                .durability = job->def->durability};
+    const uint8_t *base = row->task == WEFT_TASK_EVALUATE ? round->version : round->base;
+    memcpy(note.base, base, sizeof note.base);
+    if (weft_board_put(d->board, row->assignment_id, row->client, &note, &err) != WEFT_OK) {
+        weft_batch_fail(d, &err);
+    }
+}
+
+static weft_status restore_job(void *arg, weft_job_row *row, weft_view definition, weft_err *err)
+{
+    weft_daemon *d = arg;
+    weft_arena arena;
+    weft_msg_submit_job_request msg;
+    weft_wire_arena_init(&arena, WEFT_MSG_SUBMIT_JOB_REQUEST, d->alloc);
+    weft_status status =
+        weft_msg_submit_job_request_decode(&msg, definition.data, definition.size, &arena, err);
+    if (status == WEFT_OK) {
+        row->def = msg.job;
+        status = weft_core_restore_job(d->core, row, err);
+    }
+    d->known_job_id = row->job_id > d->known_job_id ? row->job_id : d->known_job_id;
+    weft_arena_done(&arena);
+    return status;
+}
+
+static weft_status restore_round(void *arg, const weft_round_row *row, weft_err *err)
+{
+    return weft_core_restore_round(((weft_daemon *)arg)->core, row, err);
+}
+
+static weft_status restore_assignment(void *arg, const weft_assignment_row *row, weft_err *err)
+{
+    weft_daemon *d = arg;
+    WEFT_TRY(weft_core_restore_assignment(d->core, row, err));
+    weft_daemon_note(d, row);
+    return WEFT_OK;
+}
+
+static weft_status fill(weft_daemon *d, weft_err *err)
+{
+    uint64_t next_job = 0;
+    uint64_t next_assignment = 0;
+    WEFT_TRY(weft_store_restore_jobs(d->store, restore_job, d, err));
+    WEFT_TRY(weft_store_restore_rounds(d->store, restore_round, d, err));
+    WEFT_TRY(weft_store_restore_assignments(d->store, restore_assignment, d, err));
+    WEFT_TRY(weft_store_next_ids(d->store, &next_job, &next_assignment, err));
+    weft_actions *actions = &d->batch.actions;
+    actions->n = 0;
+    WEFT_TRY(
+        weft_core_resume(d->core, next_job, next_assignment, weft_daemon_now_ms(d), actions, err));
+    return weft_batch_take(d, actions, err);
+}
+
+weft_status weft_daemon_restore(weft_daemon *d, weft_err *err)
+{
+    weft_core_config config = WEFT_CORE_CONFIG_INIT;
+    config.come_back_ms = d->config.come_back_ms;
+    config.max_hold_ms = d->config.hold_ms;
+    config.max_jobs = d->config.max_jobs;
+    WEFT_TRY(d->entropy->fill(d->entropy->self, &config.pace_seed, sizeof config.pace_seed, err));
+    weft_core_free(d->core);
+    d->core = NULL;
+    weft_rounds_drop_all(d->rounds);
+    weft_board_clear(d->board);
+    weft_effects_unpin_all(d);
+    d->known_job_id = 0;
+    WEFT_TRY(weft_core_new(&d->core, &config, d->alloc, err));
+    const weft_status status = fill(d, err);
+    if (status == WEFT_OK) {
+        weft_batch_end(d);
+        weft_log_line(d->log, WEFT_LOG_INFO, "event=restored jobs=%u logical_ms=%" PRIu64,
+                      weft_core_n_jobs(d->core), weft_daemon_now_ms(d));
+    }
+    return status;
+}
