@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* weft job plan: what a job would cost, computed from its file. */
+#include "cli/job.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agg/agg.h"
+#include "config/job.h"
+#include "model/layout.h"
+
+/* Everything that the plan says; bytes are of one client, of a round, or of the coordinator. */
+typedef struct job_cost {
+    uint64_t n_params;
+    uint32_t n_tensors;
+    uint64_t model_bytes;
+    uint32_t cohort;
+    uint64_t down_bytes; /* a round, at most */
+    uint64_t up_bytes;
+    uint64_t client_memory;
+    uint64_t coordinator_memory;
+    uint64_t spool_bytes;
+    double grid_step; /* of the exact sum */
+} job_cost;
+
+/* Vectors of the model's size that training holds: weights, base, gradients, momentum, Adam's two.
+ */
+static uint64_t training_vectors(const weft_plan *plan)
+{
+    const uint64_t optimizer = plan->optimizer == WEFT_OPTIMIZER_ADAM ? 2
+                               : plan->momentum > 0.0                 ? 1
+                                                                      : 0;
+    return 3 + optimizer;
+}
+
+static weft_status measure(job_cost *cost, const weft_job_def *def, weft_err *err)
+{
+    weft_spec *spec = NULL;
+    weft_layout *layout = NULL;
+    WEFT_TRY(
+        weft_spec_parse(&spec, def->model_spec, strlen(def->model_spec), &weft_alloc_std, err));
+    weft_status status = weft_layout_new(&layout, spec, &weft_alloc_std, err);
+    if (status == WEFT_OK) {
+        cost->n_params = layout->n_params;
+        cost->n_tensors = layout->n_tensors;
+    }
+    weft_layout_free(layout);
+    weft_spec_free(spec);
+    WEFT_TRY(status);
+    cost->model_bytes = cost->n_params * sizeof(float);
+    cost->cohort = weft_job_def_cohort(def);
+    cost->down_bytes = cost->model_bytes * cost->cohort;
+    cost->up_bytes = cost->model_bytes * cost->cohort;
+    cost->client_memory = cost->model_bytes * training_vectors(&def->plan);
+    /* the published version, the sum of int64 and the candidate that it becomes */
+    cost->coordinator_memory = cost->model_bytes * 2 + cost->n_params * sizeof(int64_t);
+    cost->spool_bytes = cost->up_bytes;
+    WEFT_TRY(weft_sum_check(cost->n_params, cost->cohort, def->max_examples, def->clip_norm, err));
+    const double largest = (double)cost->cohort * (double)def->max_examples * def->clip_norm;
+    const double bits = 62.0 - ceil(log2(largest));
+    cost->grid_step = exp2(-(bits > 90.0 ? 90.0 : bits));
+    return WEFT_OK;
+}
+
+static void print_stop(const weft_job_def *def)
+{
+    char target[96] = "";
+    char patience[64] = "";
+    if (*def->target_metric) {
+        (void)snprintf(target, sizeof target, ", or when %s reaches %g", def->target_metric,
+                       def->target_value);
+    }
+    if (def->patience > 0) {
+        (void)snprintf(patience, sizeof patience, ", or after %u evaluations without improvement",
+                       def->patience);
+    }
+    cli_field("stops", "after %u round%s%s%s", def->rounds, def->rounds == 1 ? "" : "s", target,
+              patience);
+}
+
+static void print_evaluation(const weft_job_def *def)
+{
+    if (def->eval_clients == 0 && !def->eval_data) {
+        cli_field("evaluation", "none but what clients measure in training");
+        return;
+    }
+    char every[32] = "every round";
+    if (def->eval_every > 1) {
+        (void)snprintf(every, sizeof every, "every %u rounds", def->eval_every); /* fits */
+    }
+    cli_field("evaluation", "%s: %u clients on held-out data%s%s", every, def->eval_clients,
+              def->eval_data ? ", the coordinator on " : "", def->eval_data ? def->eval_data : "");
+}
+
+static void print_round_policy(const weft_job_def *def, const job_cost *cost)
+{
+    char deadline[CLI_TEXT_BYTES];
+    char lease[CLI_TEXT_BYTES];
+    char backoff[CLI_TEXT_BYTES];
+    cli_field("cohort", "%u clients asked, %u wanted, at least %u needed", cost->cohort,
+              def->target, def->minimum);
+    cli_field("deadline", "%s a round, a client must be heard of every %s",
+              cli_duration(deadline, def->deadline_ms), cli_duration(lease, def->lease_ms));
+    cli_field("retries", "%u attempts, %s apart at first, then the job pauses", def->max_attempts,
+              cli_duration(backoff, def->backoff_ms));
+}
+
+static void print_plan(const weft_job_def *def, const job_cost *cost)
+{
+    char a[CLI_TEXT_BYTES];
+    char b[CLI_TEXT_BYTES];
+    cli_field("job", "%s: %s on data set %s", def->name,
+              def->task == WEFT_TASK_STATS ? "statistics" : "training", def->dataset);
+    cli_field("model", "%s parameters in %u tensors, %s", cli_count(a, cost->n_params),
+              cost->n_tensors, cli_size(b, cost->model_bytes));
+    cli_field("training", "%s, learning rate %g, batch %u, %u epoch%s",
+              def->plan.optimizer == WEFT_OPTIMIZER_ADAM ? "adam" : "sgd", def->plan.learning_rate,
+              def->plan.batch_size, def->plan.epochs, def->plan.epochs == 1 ? "" : "s");
+    print_round_policy(def, cost);
+    cli_field("round traffic", "%s down, %s up at most", cli_size(a, cost->down_bytes),
+              cli_size(b, cost->up_bytes));
+    cli_field("all rounds", "%s down, %s up at most", cli_size(a, cost->down_bytes * def->rounds),
+              cli_size(b, cost->up_bytes * def->rounds));
+    cli_field("client", "%s down and up a round, %s of memory besides data and activations",
+              cli_size(a, cost->model_bytes), cli_size(b, cost->client_memory));
+    cli_field("coordinator", "%s of memory for the open round, %s of disk for its updates",
+              cli_size(a, cost->coordinator_memory), cli_size(b, cost->spool_bytes));
+    cli_field("sum",
+              "exact, in steps of %.2g of an update times its weight; norm up to %g, weight "
+              "up to %" PRIu64,
+              cost->grid_step, def->clip_norm, def->max_examples);
+    cli_field("privacy", "secure aggregation %s", def->secure_aggregation ? "on" : "off");
+    print_evaluation(def);
+    print_stop(def);
+}
+
+static json_t *plan_json(const weft_job_def *def, const job_cost *cost)
+{
+    return json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}", "job",
+        def->name, "dataset", def->dataset, "n_params", (json_int_t)cost->n_params, "n_tensors",
+        (json_int_t)cost->n_tensors, "model_bytes", (json_int_t)cost->model_bytes, "cohort",
+        (json_int_t)cost->cohort, "target", (json_int_t)def->target, "minimum",
+        (json_int_t)def->minimum, "rounds", (json_int_t)def->rounds, "round_down_bytes",
+        (json_int_t)cost->down_bytes, "round_up_bytes", (json_int_t)cost->up_bytes,
+        "client_memory_bytes", (json_int_t)cost->client_memory, "coordinator_memory_bytes",
+        (json_int_t)cost->coordinator_memory, "grid_step", cost->grid_step, "secure_aggregation",
+        def->secure_aggregation);
+}
+
+static weft_status check_there(cli *c, const weft_job_def *def, weft_err *err)
+{
+    if (!cli_value(c, "check")) {
+        return WEFT_OK;
+    }
+    weft_msg_submit_job_reply answer;
+    cli_reply reply;
+    WEFT_TRY(cli_job_send(c, def, true, &answer, &reply, err));
+    cli_reply_done(&reply);
+    if (cli_is_text(c)) {
+        cli_field("check", "the coordinator would take it");
+    }
+    return WEFT_OK;
+}
+
+static weft_status plan(cli *c, const weft_job_def *def, weft_err *err)
+{
+    job_cost cost;
+    memset(&cost, 0, sizeof cost);
+    WEFT_TRY(measure(&cost, def, err));
+    if (cli_is_text(c)) {
+        print_plan(def, &cost);
+        return check_there(c, def, err);
+    }
+    WEFT_TRY(check_there(c, def, err));
+    return cli_print_json(c, plan_json(def, &cost), err);
+}
+
+weft_status cli_job_plan(cli *c, weft_err *err)
+{
+    weft_job_def def;
+    WEFT_TRY(weft_job_yaml_load(&def, c->argument[0], &weft_alloc_std, err));
+    const weft_status status = plan(c, &def, err);
+    weft_job_def_done(&def, &weft_alloc_std);
+    return status;
+}
