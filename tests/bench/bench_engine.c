@@ -84,7 +84,7 @@ static void *slice(void *arg)
     worker *w = arg;
     const weft_batch_source source = weft_arrays_source(&w->arrays);
     const double start = seconds();
-    double now = start;
+    double now = 0.0;
     uint64_t done = 0;
     do {
         if (w->gemm) {
@@ -248,9 +248,22 @@ static bool wanted(const char *name, int argc, char **argv, int first)
     return first == argc;
 }
 
+static void help(void)
+{
+    printf("bench_engine [--cpu] [--rounds 1..101] [--slice SECONDS] [CASE ...]\n"
+           "Samples a second of training, beside sgemm 1024^3 in the same seconds. Cases:\n");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        printf("  \"%s\"\n", cases[i].name);
+    }
+}
+
 int main(int argc, char **argv)
 {
     int at = 1;
+    if (argc == 2 && strcmp(argv[1], "--help") == 0) {
+        help();
+        return 0;
+    }
     for (; at < argc && argv[at][0] == '-'; at++) {
         char *end = NULL;
         if (strcmp(argv[at], "--cpu") == 0) {

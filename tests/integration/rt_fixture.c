@@ -156,7 +156,7 @@ static void send_next(service *s, weft_rt_call *call)
         return;
     }
     const size_t n = left < s->chunk ? (size_t)left : s->chunk;
-    weft_rt_call_set_state(call, (void *)(uintptr_t)(at + n)); // NOLINT(performance-no-int-to-ptr)
+    weft_rt_call_set_state(call, (void *)(uintptr_t)(at + n));
     (void)!weft_rt_call_send(call, "hd", 2, s->blob, at, n);
 }
 
@@ -226,6 +226,9 @@ void service_start(service *s, const pki *p, const weft_rt_server_options *optio
     }
     if (!s->options.address) {
         s->options.address = "127.0.0.1:0";
+    }
+    if (s->options.n_pollers == 0) {
+        s->options.n_pollers = 2; /* whatever the machine: races need company */
     }
     s->options.authorize = authorize;
     s->options.authorize_ctx = s;

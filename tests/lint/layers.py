@@ -27,7 +27,7 @@ ROOMS = {
     "common/rt": {"base", "rt"},
     "client/include": {"weft"},
     "client/src": COMMON | {"weft", "client"},
-    "client/agent": {"weft", "agent", "base", "data", "model"},
+    "client/agent": {"weft", "agent", "base", "data", "model", "rt"},
     "server/core": L1 | {"update", "core"},
     "server/agg": L1 | {"update", "agg"},
     "server/store": COMMON - {"rt", "wire", "nn"} | {"core", "store"},

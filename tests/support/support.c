@@ -79,6 +79,11 @@ void test_dir_done(char *dir)
     }
 }
 
+const char *test_source_root(void)
+{
+    return WEFT_SOURCE_ROOT;
+}
+
 const char *test_data_dir(void)
 {
     static char path[4096];

@@ -37,6 +37,9 @@ void test_every_allocation_may_fail(weft_status (*try_once)(const weft_alloc *a,
 char *test_dir_new(void);
 void test_dir_done(char *dir);
 
+/** The project's folder: for tests of files that it ships. */
+const char *test_source_root(void);
+
 /** The folder of real data: WEFT_DATA_DIR, or ../shared/data beside the source tree, or NULL. */
 const char *test_data_dir(void);
 

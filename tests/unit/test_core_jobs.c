@@ -605,6 +605,24 @@ static void test_restart__training_goes_on(void **state)
     fix_done(&f);
 }
 
+static void test_restart__leases_begin_anew_and_end(void **state)
+{
+    (void)state;
+    core_fixture f;
+    fix_init(&f);
+    (void)fix_submit(&f, "job");
+    const sim_answer a = fix_assigned(&f, "a");
+    sim_shell_pass(&f.s, 7000);
+    assert_int_equal(fix_submit(&f, "other"), 2); /* a commit: the clock is kept */
+    sim_shell_crash(&f.s);
+    assert_int_equal(f.s.now_ms, 47000);
+    sim_shell_pass(&f.s, 9999);
+    assert_int_equal(sim_assignment(&f.s, a.row.assignment_id)->state, WEFT_ASSIGNMENT_OPEN);
+    sim_shell_pass(&f.s, 1);
+    assert_int_equal(sim_assignment(&f.s, a.row.assignment_id)->state, WEFT_ASSIGNMENT_EXPIRED);
+    fix_done(&f);
+}
+
 static void test_restart__aggregation_is_done_again(void **state)
 {
     (void)state;
@@ -663,6 +681,29 @@ static void test_restart__evaluation_goes_on(void **state)
     assert_int_equal(fix_round(&f, id, 1)->state, WEFT_ROUND_DONE);
     double loss = 0.0;
     assert_true(weft_metrics_get(&fix_round(&f, id, 1)->federated, "loss", &loss));
+    fix_done(&f);
+}
+
+/* Dead between the commit of a version and everything that follows from it. */
+static void test_restart__what_follows_a_commit_is_made_up_for(void **state)
+{
+    (void)state;
+    core_fixture f;
+    fix_init(&f);
+    f.def.target = 1;
+    f.def.eval_clients = 1;
+    const uint64_t id = fix_submit(&f, "job");
+    const sim_answer a = fix_assigned(&f, "a");
+    fix_deliver(&f, &a, 1);
+    (void)sim_shell_work(&f.s, 0);
+    f.s.crash_in = 1; /* the persists of FINISHED, and not one action more */
+    assert_false(sim_shell_work(&f.s, 0));
+    const weft_round_row *r = fix_round(&f, id, 1);
+    assert_int_equal(r->state, WEFT_ROUND_EVALUATING);
+    assert_memory_equal(f.s.published[0].version, r->version, WEFT_DIGEST_BYTES);
+    assert_int_equal(f.s.n_spool, 0);
+    assert_int_equal(f.s.n_work, 0);
+    assert_int_equal(fix_assigned(&f, "a").row.task, WEFT_TASK_EVALUATE);
     fix_done(&f);
 }
 
@@ -943,8 +984,10 @@ int main(void)
         cmocka_unit_test(test_revoked__takes_effect_at_once),
         cmocka_unit_test(test_revoked__cannot_return_to_a_lost_slot),
         cmocka_unit_test(test_restart__training_goes_on),
+        cmocka_unit_test(test_restart__leases_begin_anew_and_end),
         cmocka_unit_test(test_restart__aggregation_is_done_again),
         cmocka_unit_test(test_restart__evaluation_goes_on),
+        cmocka_unit_test(test_restart__what_follows_a_commit_is_made_up_for),
         cmocka_unit_test(test_restart__backoff_and_pause_go_on),
         cmocka_unit_test(test_restart__ended_jobs_keep_their_names_and_end_their_clients_wait),
         cmocka_unit_test(test_restart__knows_the_newest_assignment_of_each_client),

@@ -15,7 +15,7 @@
 
 #define MAX_CLIENTS 12
 #define SEEDS       60
-#define STEPS       2500
+#define STEPS       4000
 #define CALM_STEPS  4000 /* enough for every open round to end */
 
 typedef enum phase { IDLE, WAITING, WORKING } phase;
@@ -282,15 +282,14 @@ static void work(world *w, client *c)
 }
 
 /* An old receipt is asked for again: the same answer, or none at all any more. */
-static void repeat_old(world *w, client *c)
+static void repeat_old(world *w)
 {
     if (w->n_receipts == 0) {
         return;
     }
-    const receipt *r = &w->receipts[below(w, w->n_receipts)];
-    if (&w->clients[r->owner] != c) {
-        return;
-    }
+    const size_t recent = w->n_receipts < 20 ? w->n_receipts : 20;
+    const receipt *r = &w->receipts[w->n_receipts - 1 - below(w, recent)];
+    const client *c = &w->clients[r->owner];
     const bool other = chance(w, 30);
     w->call++;
     (void)sim_update(&w->s, w->call, c->name, r->row.assignment_id, r->row.update_digest,
@@ -339,7 +338,7 @@ static void act(world *w, client *c)
         return;
     }
     if (chance(w, 4)) {
-        repeat_old(w, c);
+        repeat_old(w);
     } else if (chance(w, 2)) {
         meddle(w, c);
     } else if (c->at == WAITING && chance(w, 8)) {
@@ -441,9 +440,9 @@ static void check_receipts(world *w)
 static void pass_time(world *w)
 {
     const uint64_t next_ms = weft_core_next_ms(w->s.core);
-    const uint64_t most_ms = below(w, 6) ? 100 : 5000;
+    const uint64_t most_ms = below(w, 15) ? 100 : 5000;
     uint64_t ms = 1 + below(w, most_ms);
-    if (next_ms != UINT64_MAX && below(w, 3) == 0 && next_ms - w->s.now_ms < 20000) {
+    if (next_ms != UINT64_MAX && below(w, 6) == 0 && next_ms - w->s.now_ms < 20000) {
         ms = next_ms - w->s.now_ms;
     }
     sim_shell_pass(&w->s, ms);
@@ -550,6 +549,15 @@ static void run_seed(uint64_t seed, tally *counts)
     free(w.receipts);
 }
 
+static uint64_t present_seed;
+
+static int tell_seed(void **state)
+{
+    (void)state;
+    print_message("last seed %llu: WEFT_CORE_SEED repeats one\n", (unsigned long long)present_seed);
+    return 0;
+}
+
 static void test_core__keeps_its_invariants_whatever_happens(void **state)
 {
     (void)state;
@@ -559,7 +567,7 @@ static void test_core__keeps_its_invariants_whatever_happens(void **state)
     const uint64_t first = only ? strtoull(only, NULL, 10) : from ? strtoull(from, NULL, 10) : 1;
     const uint64_t n = only ? 1 : SEEDS;
     for (uint64_t seed = first; seed < first + n; seed++) {
-        print_message("seed %llu\r", (unsigned long long)seed);
+        present_seed = seed;
         run_seed(seed, &t);
     }
     print_message("%llu versions, %llu failed rounds, %llu crashes, %llu receipts, %llu repeated, "
@@ -574,8 +582,8 @@ static void test_core__keeps_its_invariants_whatever_happens(void **state)
                   (unsigned long long)t.nothing_more);
     if (!only) {
         assert_true(t.versions > SEEDS && t.failed_rounds > SEEDS && t.crashes > SEEDS);
-        assert_true(t.receipts > 10 * SEEDS && t.repeated > SEEDS && t.conflicts > SEEDS / 4);
-        assert_true(t.late > SEEDS && t.returned > SEEDS / 4 && t.replaced > SEEDS);
+        assert_true(t.receipts > 10 * SEEDS && t.repeated > SEEDS && t.conflicts > SEEDS);
+        assert_true(t.late > SEEDS && t.returned > SEEDS && t.replaced > SEEDS);
         assert_true(t.evaluations > SEEDS && t.paused > 0 && t.nothing_more > 0);
     }
 }
@@ -583,7 +591,7 @@ static void test_core__keeps_its_invariants_whatever_happens(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_core__keeps_its_invariants_whatever_happens),
+        cmocka_unit_test_teardown(test_core__keeps_its_invariants_whatever_happens, tell_seed),
     };
     return cmocka_run_group_tests_name("core_model", tests, NULL, NULL);
 }

@@ -419,7 +419,7 @@ static void test_layout_init_weights__has_the_papers_variances(void **state)
     assert_non_null(w);
     assert_non_null(again);
     for (uint64_t i = 0; i < layout->n_params; i++) {
-        w[i] = NAN; /* must be written completely */
+        w[i] = (float)nan(""); /* must be written completely */
     }
     weft_layout_init_weights(w, layout, spec, 7);
     weft_layout_init_weights(again, layout, spec, 7);
@@ -465,7 +465,7 @@ static void test_plan_check__ranges(void **state)
     } while (0)
     REFUSED(optimizer, (weft_optimizer)3);
     REFUSED(learning_rate, 0.0);
-    REFUSED(learning_rate, NAN);
+    REFUSED(learning_rate, nan(""));
     REFUSED(learning_rate, 1000.1);
     ACCEPTED(learning_rate, 1000.0);
     REFUSED(momentum, 1.0);
@@ -533,7 +533,7 @@ static void test_job_def_check__names_the_field(void **state)
     REFUSED((d.minimum = 5, d.target = 3), "round.minimum is 5, above round.target 3");
     REFUSED(d.over_selection = 0.9, "over_selection");
     REFUSED(d.over_selection = 4.1, "over_selection");
-    REFUSED(d.over_selection = NAN, "over_selection");
+    REFUSED(d.over_selection = nan(""), "over_selection");
     REFUSED(d.deadline_ms = 999, "round.deadline_ms");
     REFUSED(d.deadline_ms = 604800001, "round.deadline_ms");
     REFUSED(d.lease_ms = 999, "round.lease_ms");
@@ -542,7 +542,7 @@ static void test_job_def_check__names_the_field(void **state)
     REFUSED(d.max_attempts = 1001, "max_attempts");
     REFUSED(d.aggregation = (weft_aggregation)2, "aggregation");
     REFUSED(d.clip_norm = 0.0, "clip_norm");
-    REFUSED(d.clip_norm = INFINITY, "clip_norm");
+    REFUSED(d.clip_norm = HUGE_VAL, "clip_norm");
     REFUSED(d.max_examples = 0, "max_examples");
     REFUSED(d.max_examples = WEFT_MAX_EXAMPLES + 1, "max_examples");
     REFUSED(d.durability = (weft_durability)0, "durability");
@@ -552,7 +552,7 @@ static void test_job_def_check__names_the_field(void **state)
     REFUSED(d.rounds = 0, "stop.rounds");
     REFUSED(d.rounds = 1000001, "stop.rounds");
     REFUSED((d.eval_clients = 1, d.target_metric[0] = '1'), "metric name");
-    REFUSED((d.eval_clients = 1, d.target_metric[0] = 'a', d.target_value = NAN), "not finite");
+    REFUSED((d.eval_clients = 1, d.target_metric[0] = 'a', d.target_value = nan("")), "not finite");
     REFUSED(d.target_metric[0] = 'a', "stop.target_metric needs an evaluation");
     REFUSED(d.patience = 3, "stop.patience needs an evaluation");
 #undef REFUSED
@@ -628,8 +628,8 @@ static void test_metrics_set__replaces_and_checks(void **state)
     assert_true(weft_metrics_get(&m, "loss", &v));
     assert_true(v == 2.5);
     assert_false(weft_metrics_get(&m, "accuracy", &v));
-    assert_int_equal(weft_metrics_set(&m, "x", NAN, NULL), WEFT_E_INVALID);
-    assert_int_equal(weft_metrics_set(&m, "x", INFINITY, NULL), WEFT_E_INVALID);
+    assert_int_equal(weft_metrics_set(&m, "x", nan(""), NULL), WEFT_E_INVALID);
+    assert_int_equal(weft_metrics_set(&m, "x", HUGE_VAL, NULL), WEFT_E_INVALID);
     assert_int_equal(weft_metrics_set(&m, "", 1.0, NULL), WEFT_E_INVALID);
     assert_int_equal(weft_metrics_set(&m, "a b", 1.0, NULL), WEFT_E_INVALID);
     assert_int_equal(weft_metrics_set(&m, "1a", 1.0, NULL), WEFT_E_INVALID);
@@ -658,7 +658,7 @@ static void test_metrics_check__refuses_what_a_peer_may_send(void **state)
     assert_int_equal(weft_metrics_check(&m, NULL), WEFT_E_INVALID);
     memcpy(m.item[1].name, "acc", 4);
     assert_ok(weft_metrics_check(&m, &assert_err));
-    m.item[1].value = NAN;
+    m.item[1].value = nan("");
     assert_int_equal(weft_metrics_check(&m, NULL), WEFT_E_INVALID);
 }
 

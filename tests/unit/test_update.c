@@ -25,7 +25,7 @@ static void fill(float *values, size_t n, uint64_t seed, float size)
     }
 }
 
-/* ---- codec ---------------------------------------------------------------------------------- */
+/* ---- codec ----------------------------------------------------------------------------------- */
 
 static void test_codec_f32__is_little_endian(void **state)
 {
@@ -81,7 +81,7 @@ static void test_refusal_name__names_every_number(void **state)
     assert_string_equal(weft_refusal_name((weft_refusal)12), "unknown reason");
 }
 
-/* ---- norm ----------------------------------------------------------------------------------- */
+/* ---- norm ------------------------------------------------------------------------------------ */
 
 static void test_norm__fast_kernel_gives_the_oracle_s_bits(void **state)
 {
@@ -158,7 +158,7 @@ static void test_norm__takes_the_extremes_of_float32(void **state)
     assert_true(weft_norm_get(&n) == (double)FLT_TRUE_MIN);
 }
 
-/* ---- check ---------------------------------------------------------------------------------- */
+/* ---- check ----------------------------------------------------------------------------------- */
 
 static const weft_update_rules rules = {NULL, 4, 5.0, 100};
 
@@ -327,7 +327,7 @@ static void test_check__streams_encodings_with_blocks(void **state)
     }
 }
 
-/* ---- delta ---------------------------------------------------------------------------------- */
+/* ---- delta ----------------------------------------------------------------------------------- */
 
 static const weft_delta_options wide = {NULL, 1e6, false, 1000};
 

@@ -1,0 +1,1130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* client session: every phase, its failures, the owner's policy, the certificate, the end. */
+#include "support/support.h"
+
+#include "session.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct fixture {
+    weft_session *s;
+    weft_session_config config;
+    weft_session_actions out;
+    uint64_t now;
+    int64_t unix_ms;
+} fixture;
+
+static const weft_session_dataset offered[] = {{"digits"}, {"hearts"}};
+
+static weft_session_assignment assignment(void)
+{
+    weft_session_assignment a = {.assignment_id = 7,
+                                 .job = "mnist",
+                                 .round = 3,
+                                 .attempt = 1,
+                                 .task = WEFT_TASK_TRAIN,
+                                 .dataset = "digits",
+                                 .model_spec = "tensor w 4",
+                                 .data_schema = "",
+                                 .plan = WEFT_PLAN_INIT,
+                                 .base_digest = {1, 2, 3},
+                                 .base_bytes = 16,
+                                 .clip_norm = 10.0,
+                                 .max_examples = 1000,
+                                 .deadline_ms = 60000,
+                                 .lease_ms = 3000,
+                                 .cohort = 8,
+                                 .encoding = "f32"};
+    return a;
+}
+
+static void begin_with(fixture *f, const weft_session_record *record)
+{
+    f->s = NULL;
+    f->now = 1000;
+    assert_ok(weft_session_new(&f->s, &f->config, record, &weft_alloc_std, &assert_err));
+}
+
+static void begin(fixture *f)
+{
+    memset(f, 0, sizeof *f);
+    f->config = (weft_session_config)WEFT_SESSION_CONFIG_INIT;
+    f->config.datasets = offered;
+    f->config.n_datasets = 2;
+    f->unix_ms = 1000000;
+    begin_with(f, NULL);
+}
+
+static void end(fixture *f)
+{
+    weft_session_free(f->s);
+    f->s = NULL;
+}
+
+static void feed(fixture *f, weft_session_event event)
+{
+    event.unix_ms = f->unix_ms;
+    assert_ok(weft_session_on(f->s, &event, f->now, &f->out, &assert_err));
+}
+
+/* The kinds of the last batch, in order; ends with 0. */
+static void expect(const fixture *f, const int *kinds, int line)
+{
+    uint32_t i = 0;
+    for (; kinds[i]; i++) {
+        if (i >= f->out.n || (int)f->out.item[i].kind != kinds[i]) {
+            fail_msg("line %d: action %u is %d of %u, wanted %d", line, i,
+                     i < f->out.n ? (int)f->out.item[i].kind : 0, f->out.n, kinds[i]);
+        }
+    }
+    if (f->out.n != i) {
+        fail_msg("line %d: %u actions, wanted %u; the next is %d", line, f->out.n, i,
+                 (int)f->out.item[i].kind);
+    }
+}
+#define EXPECT(f, ...)    expect((f), (const int[]){__VA_ARGS__, 0}, __LINE__)
+#define EXPECT_NOTHING(f) expect((f), (const int[]){0}, __LINE__)
+
+static const weft_session_action *find(const fixture *f, weft_session_action_kind kind)
+{
+    for (uint32_t i = 0; i < f->out.n; i++) {
+        if (f->out.item[i].kind == kind) {
+            return &f->out.item[i];
+        }
+    }
+    fail_msg("no action %d in the batch", (int)kind);
+    return NULL;
+}
+
+static void tick(fixture *f)
+{
+    feed(f, (weft_session_event){.kind = WEFT_SESSION_TICK});
+}
+
+static void failed(fixture *f, weft_session_action_kind action, weft_status status)
+{
+    weft_session_event e = {.kind = WEFT_SESSION_FAILED};
+    e.u.failed.action = action;
+    e.u.failed.status = status;
+    e.u.failed.detail = "the network is away";
+    feed(f, e);
+}
+
+static void assign(fixture *f, const weft_session_assignment *a)
+{
+    weft_session_event e = {.kind = WEFT_SESSION_CHECKED_IN};
+    e.u.checked_in.answer = WEFT_SESSION_ASSIGNMENT;
+    e.u.checked_in.assignment = a;
+    feed(f, e);
+}
+
+static void come_back(fixture *f, uint64_t ms)
+{
+    weft_session_event e = {.kind = WEFT_SESSION_CHECKED_IN};
+    e.u.checked_in.answer = WEFT_SESSION_COME_BACK;
+    e.u.checked_in.come_back_ms = ms;
+    feed(f, e);
+}
+
+static void trained_with(fixture *f, weft_status status, uint64_t n, double loss)
+{
+    static weft_metrics metrics;
+    metrics.n = 1;
+    strcpy(metrics.item[0].name, "loss");
+    metrics.item[0].value = loss;
+    weft_session_event e = {.kind = WEFT_SESSION_TRAINED};
+    e.u.trained.status = status;
+    e.u.trained.n_examples = n;
+    e.u.trained.metrics = &metrics;
+    e.u.trained.detail = status == WEFT_OK ? NULL : "out of paper";
+    feed(f, e);
+}
+
+static void stored(fixture *f)
+{
+    weft_session_event e = {.kind = WEFT_SESSION_STORED};
+    e.u.stored.total_bytes = 16;
+    memset(e.u.stored.digest, 9, sizeof e.u.stored.digest);
+    feed(f, e);
+}
+
+static weft_session_receipt receipt_for(uint64_t id, uint8_t digest)
+{
+    weft_session_receipt r = {.assignment_id = id, .round = 3, .n_examples = 10};
+    memset(r.update_digest, digest, sizeof r.update_digest);
+    return r;
+}
+
+static void submitted(fixture *f, const weft_session_receipt *receipt)
+{
+    weft_session_event e = {.kind = WEFT_SESSION_SUBMITTED};
+    e.u.submitted.receipt = receipt;
+    e.u.submitted.refusal = receipt ? NULL : "late: the round has closed";
+    feed(f, e);
+}
+
+static void progressed(fixture *f, bool stop, uint64_t held, const weft_session_receipt *receipt)
+{
+    weft_session_event e = {.kind = WEFT_SESSION_PROGRESSED};
+    e.u.progressed.stop = stop;
+    e.u.progressed.reason = stop ? "late: the round has closed" : NULL;
+    e.u.progressed.held_bytes = held;
+    e.u.progressed.receipt = receipt;
+    feed(f, e);
+}
+
+/* Up to the point where the named call is under way. */
+static void walk_to(fixture *f, weft_session_action_kind kind)
+{
+    const weft_session_assignment a = assignment();
+    tick(f);
+    if (kind == WEFT_SESSION_CHECK_IN) {
+        return;
+    }
+    assign(f, &a);
+    if (kind == WEFT_SESSION_FETCH) {
+        return;
+    }
+    feed(f, (weft_session_event){.kind = WEFT_SESSION_FETCHED});
+    if (kind == WEFT_SESSION_TRAIN) {
+        return;
+    }
+    if (kind == WEFT_SESSION_ABANDON) {
+        trained_with(f, WEFT_E_INVALID, 0, 0.0);
+        return;
+    }
+    trained_with(f, WEFT_OK, 10, 0.5);
+    if (kind == WEFT_SESSION_STORE) {
+        return;
+    }
+    stored(f);
+    if (kind == WEFT_SESSION_UPLOAD) {
+        return;
+    }
+    failed(f, WEFT_SESSION_UPLOAD, WEFT_E_AGAIN); /* kind is PROGRESS: it asks */
+    f->now = weft_session_next_ms(f->s);
+    tick(f);
+}
+
+/* ---- the road ------------------------------------------------------------------------------- */
+
+static void test_session_on__walks_the_whole_road(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    assert_int_equal(weft_session_next_ms(f.s), 0);
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_CHECK_IN);
+    assert_int_equal(f.out.item[0].u.check_in.hold_ms, 30000);
+    assert_true(weft_session_next_ms(f.s) == UINT64_MAX);
+
+    const weft_session_assignment a = assignment();
+    assign(&f, &a);
+    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_KEEP_ASSIGNMENT, WEFT_SESSION_NOTIFY,
+           WEFT_SESSION_FETCH);
+    assert_int_equal(f.out.item[0].u.notify.notice, WEFT_SESSION_CONNECTED);
+    assert_int_equal(f.out.item[2].u.notify.notice, WEFT_SESSION_ASSIGNED);
+    assert_ptr_not_equal(f.out.item[1].u.assignment->model_spec, a.model_spec);
+    assert_string_equal(f.out.item[1].u.assignment->model_spec, "tensor w 4");
+    assert_memory_equal(f.out.item[3].u.fetch.digest, a.base_digest, 32);
+    assert_false(f.out.item[3].u.fetch.from_zero);
+
+    feed(&f, (weft_session_event){.kind = WEFT_SESSION_FETCHED});
+    EXPECT(&f, WEFT_SESSION_TRAIN);
+    f.now += 700;
+    trained_with(&f, WEFT_OK, 10, 0.5);
+    EXPECT(&f, WEFT_SESSION_STORE);
+    assert_int_equal(f.out.item[0].u.store.update->n_examples, 10);
+    f.now += 5;
+    stored(&f);
+    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_UPLOAD);
+    assert_int_equal(f.out.item[0].u.notify.duration_ms, 705);
+    assert_int_equal(f.out.item[0].u.notify.notice, WEFT_SESSION_WAS_TRAINED);
+    assert_int_equal(f.out.item[1].u.upload.offset, 0);
+    assert_int_equal(f.out.item[1].u.upload.update->total_bytes, 16);
+
+    f.now += 40;
+    const weft_session_receipt r = receipt_for(7, 9);
+    submitted(&f, &r);
+    EXPECT(&f, WEFT_SESSION_CLOSE, WEFT_SESSION_NOTIFY, WEFT_SESSION_CHECK_IN);
+    assert_int_equal(f.out.item[0].u.close.outcome, WEFT_OUTCOME_ACCEPTED);
+    assert_ptr_equal(f.out.item[0].u.close.receipt, &r);
+    assert_int_equal(f.out.item[0].u.close.bytes, 16);
+    assert_int_equal(f.out.item[1].u.notify.notice, WEFT_SESSION_UPLOADED);
+    assert_int_equal(f.out.item[1].u.notify.duration_ms, 40);
+    assert_null(weft_session_open(f.s));
+
+    weft_session_event nothing = {.kind = WEFT_SESSION_CHECKED_IN};
+    nothing.u.checked_in.answer = WEFT_SESSION_NOTHING_MORE;
+    feed(&f, nothing);
+    EXPECT(&f, WEFT_SESSION_FINISH);
+    assert_int_equal(f.out.item[0].u.finish.status, WEFT_OK);
+    assert_true(weft_session_finished(f.s));
+    const weft_session_event late = {.kind = WEFT_SESSION_TICK};
+    assert_int_equal(weft_session_on(f.s, &late, f.now, &f.out, NULL), WEFT_E_STATE);
+    end(&f);
+}
+
+static void test_session_on__comes_back_when_told(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    tick(&f);
+    come_back(&f, 2345);
+    assert_int_equal(weft_session_next_ms(f.s), f.now + 2345);
+    f.now += 2344;
+    tick(&f);
+    EXPECT_NOTHING(&f);
+    f.now += 1;
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_CHECK_IN);
+    come_back(&f, UINT64_MAX); /* a coordinator cannot send us away for ever, or spin us */
+    assert_int_equal(weft_session_next_ms(f.s), f.now + 3600000);
+    f.now += 3600000;
+    tick(&f);
+    come_back(&f, 0);
+    EXPECT_NOTHING(&f);
+    assert_int_equal(weft_session_next_ms(f.s), f.now + 1);
+    end(&f);
+}
+
+static void test_session_on__refuses_answers_to_nothing(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    const weft_session_event e = {.kind = WEFT_SESSION_FETCHED};
+    assert_int_equal(weft_session_on(f.s, &e, f.now, &f.out, NULL), WEFT_E_STATE);
+    tick(&f);
+    weft_session_event wrong = {.kind = WEFT_SESSION_FAILED};
+    wrong.u.failed.action = WEFT_SESSION_UPLOAD;
+    assert_int_equal(weft_session_on(f.s, &wrong, f.now, &f.out, NULL), WEFT_E_STATE);
+    wrong.kind = (weft_session_event_kind)99;
+    assert_int_equal(weft_session_on(f.s, &wrong, f.now, &f.out, NULL), WEFT_E_STATE);
+    come_back(&f, 10); /* unharmed */
+    end(&f);
+}
+
+/* ---- policy --------------------------------------------------------------------------------- */
+
+static void test_session_job_allowed__names_and_prefixes(void **state)
+{
+    (void)state;
+    assert_true(weft_session_job_allowed(NULL, "anything"));
+    assert_true(weft_session_job_allowed("mnist", "mnist"));
+    assert_false(weft_session_job_allowed("mnist", "mnist2"));
+    assert_false(weft_session_job_allowed("mnist2", "mnist"));
+    assert_true(weft_session_job_allowed("a, heart-* ,b", "heart-v2"));
+    assert_true(weft_session_job_allowed("a, heart-* ,b", "heart-"));
+    assert_false(weft_session_job_allowed("a,heart-*,b", "heart"));
+    assert_true(weft_session_job_allowed("a,b", "b"));
+    assert_true(weft_session_job_allowed("*", "x"));
+    assert_false(weft_session_job_allowed("", "x"));
+}
+
+static void expect_declined(weft_session_config config, weft_session_assignment a, const char *part)
+{
+    fixture f;
+    begin(&f);
+    end(&f);
+    f.config = config;
+    f.config.datasets = offered;
+    f.config.n_datasets = 2;
+    begin_with(&f, NULL);
+    tick(&f);
+    assign(&f, &a);
+    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_KEEP_ASSIGNMENT, WEFT_SESSION_KEEP_ABANDON,
+           WEFT_SESSION_NOTIFY, WEFT_SESSION_ABANDON);
+    assert_true(f.out.item[2].u.keep.declined);
+    assert_int_equal(f.out.item[3].u.notify.notice, WEFT_SESSION_DECLINED);
+    if (!strstr(f.out.item[4].u.abandon.reason, part)) {
+        fail_msg("reason '%s', wanted '%s'", f.out.item[4].u.abandon.reason, part);
+    }
+    feed(&f, (weft_session_event){.kind = WEFT_SESSION_ABANDONED});
+    EXPECT(&f, WEFT_SESSION_CLOSE);
+    assert_int_equal(f.out.item[0].u.close.outcome, WEFT_OUTCOME_DECLINED);
+    assert_non_null(strstr(f.out.item[0].u.close.reason, part));
+    assert_int_equal(weft_session_next_ms(f.s), f.now + config.decline_pause_ms);
+    end(&f);
+}
+
+static void test_session_on__keeps_to_the_owners_policy(void **state)
+{
+    (void)state;
+    const weft_session_config plain = WEFT_SESSION_CONFIG_INIT;
+    weft_session_config c = plain;
+    c.allowed_jobs = "hearts,wdbc-*";
+    expect_declined(c, assignment(), "mnist is not among");
+    c = plain;
+    c.min_cohort = 9; /* one above the cohort */
+    expect_declined(c, assignment(), "a cohort of 8, this client takes part in 9 or more");
+    c = plain;
+    c.require_secure_aggregation = true;
+    expect_declined(c, assignment(), "no secure aggregation");
+    weft_session_assignment a = assignment();
+    a.secure_aggregation = true;
+    expect_declined(plain, a, "does not speak");
+}
+
+static void test_session_on__takes_what_the_policy_admits(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    end(&f);
+    f.config.allowed_jobs = "mni*";
+    f.config.min_cohort = 8; /* exactly */
+    f.config.require_secure_aggregation = true;
+    f.config.can_aggregate_securely = true;
+    begin_with(&f, NULL);
+    weft_session_assignment a = assignment();
+    a.secure_aggregation = true;
+    tick(&f);
+    assign(&f, &a);
+    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_KEEP_ASSIGNMENT, WEFT_SESSION_NOTIFY,
+           WEFT_SESSION_FETCH);
+    end(&f);
+}
+
+static void test_session_on__declines_nonsense(void **state)
+{
+    (void)state;
+    const weft_session_config c = WEFT_SESSION_CONFIG_INIT;
+    weft_session_assignment a = assignment();
+    strcpy(a.dataset, "secrets");
+    expect_declined(c, a, "secrets is not offered");
+    a = assignment();
+    a.task = (weft_task)9;
+    expect_declined(c, a, "task 9");
+    a = assignment();
+    strcpy(a.encoding, "int3");
+    expect_declined(c, a, "int3");
+    const uint64_t bytes[] = {0, 15, (WEFT_MAX_PARAMS + 1) * 4};
+    for (size_t i = 0; i < 3; i++) {
+        a = assignment();
+        a.base_bytes = bytes[i];
+        expect_declined(c, a, "a base version of");
+    }
+    const double norms[] = {0.0, -1.0, (double)NAN, (double)INFINITY};
+    for (size_t i = 0; i < 4; i++) {
+        a = assignment();
+        a.clip_norm = norms[i];
+        expect_declined(c, a, "clip norm");
+    }
+    a = assignment();
+    a.max_examples = 0;
+    expect_declined(c, a, "max_examples 0");
+    a = assignment();
+    a.max_examples = WEFT_MAX_EXAMPLES + 1;
+    expect_declined(c, a, "max_examples");
+    a = assignment();
+    a.round = 0;
+    expect_declined(c, a, "without number or round");
+    a = assignment();
+    a.plan.learning_rate = -1.0;
+    expect_declined(c, a, "learning_rate");
+}
+
+static void test_session_new__refuses_bad_settings(void **state)
+{
+    (void)state;
+    weft_session *s = NULL;
+    weft_session_config c = WEFT_SESSION_CONFIG_INIT;
+    c.allowed_jobs = "a,b*c";
+    weft_err err = WEFT_ERR_INIT;
+    assert_int_equal(weft_session_new(&s, &c, NULL, &weft_alloc_std, &err), WEFT_E_INVALID);
+    assert_non_null(strstr(err.msg, "'b*c'"));
+    c.allowed_jobs = "a,,b";
+    assert_int_equal(weft_session_new(&s, &c, NULL, &weft_alloc_std, NULL), WEFT_E_INVALID);
+    c.allowed_jobs = NULL;
+    c.backoff_min_ms = 0;
+    assert_int_equal(weft_session_new(&s, &c, NULL, &weft_alloc_std, NULL), WEFT_E_INVALID);
+    c.backoff_min_ms = 2;
+    c.backoff_max_ms = 1;
+    assert_int_equal(weft_session_new(&s, &c, NULL, &weft_alloc_std, NULL), WEFT_E_INVALID);
+    assert_null(s);
+}
+
+/* ---- failures ------------------------------------------------------------------------------- */
+
+static void test_session_on__backs_off_exponentially_with_jitter(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    tick(&f);
+    uint64_t want = 500;
+    bool some_jitter_seen = false;
+    for (int i = 0; i < 7; i++) {
+        failed(&f, WEFT_SESSION_CHECK_IN, WEFT_E_AGAIN);
+        if (i == 0) {
+            EXPECT(&f, WEFT_SESSION_NOTIFY);
+            assert_int_equal(f.out.item[0].u.notify.notice, WEFT_SESSION_DISCONNECTED);
+            assert_non_null(strstr(f.out.item[0].u.notify.detail, "the network is away; next try"));
+        } else {
+            EXPECT_NOTHING(&f); /* told once */
+        }
+        const uint64_t wait = weft_session_next_ms(f.s) - f.now;
+        assert_in_range(wait, want / 2, want);
+        some_jitter_seen = some_jitter_seen || wait != want;
+        want = want * 2 < 20000 ? want * 2 : 20000;
+        f.now = weft_session_next_ms(f.s);
+        tick(&f);
+        EXPECT(&f, WEFT_SESSION_CHECK_IN);
+    }
+    assert_true(some_jitter_seen);
+    come_back(&f, 5);
+    EXPECT(&f, WEFT_SESSION_NOTIFY);
+    assert_int_equal(f.out.item[0].u.notify.notice, WEFT_SESSION_CONNECTED);
+    f.now += 5;
+    tick(&f);
+    failed(&f, WEFT_SESSION_CHECK_IN, WEFT_E_TIMEOUT);
+    assert_in_range(weft_session_next_ms(f.s) - f.now, 250, 500); /* from the start again */
+    end(&f);
+}
+
+static void test_session_on__jitter_repeats_by_seed_and_differs_between(void **state)
+{
+    (void)state;
+    uint64_t wait[3];
+    for (int i = 0; i < 3; i++) {
+        fixture f;
+        begin(&f);
+        end(&f);
+        f.config.seed = i == 2 ? 99 : 5;
+        f.config.backoff_min_ms = 10000000;
+        f.config.backoff_max_ms = 10000000;
+        begin_with(&f, NULL);
+        tick(&f);
+        failed(&f, WEFT_SESSION_CHECK_IN, WEFT_E_AGAIN);
+        wait[i] = weft_session_next_ms(f.s) - f.now;
+        end(&f);
+    }
+    assert_int_equal(wait[0], wait[1]);
+    assert_int_not_equal(wait[0], wait[2]);
+}
+
+static void test_session_on__resumes_an_upload_where_the_coordinator_holds_it(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_UPLOAD);
+    failed(&f, WEFT_SESSION_UPLOAD, WEFT_E_AGAIN);
+    EXPECT(&f, WEFT_SESSION_NOTIFY);
+    f.now = weft_session_next_ms(f.s);
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_PROGRESS);
+    assert_string_equal(f.out.item[0].u.progress.phase, "upload");
+    progressed(&f, false, 8, NULL);
+    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_UPLOAD); /* connected again */
+    assert_int_equal(f.out.item[1].u.upload.offset, 8);
+    end(&f);
+}
+
+static void test_session_on__more_held_than_sent_begins_anew(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_PROGRESS);
+    progressed(&f, false, 17, NULL);
+    assert_int_equal(find(&f, WEFT_SESSION_UPLOAD)->u.upload.offset, 0);
+    end(&f);
+}
+
+static void test_session_on__learns_of_a_receipt_that_was_lost(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_PROGRESS);
+    const weft_session_receipt r = receipt_for(7, 9);
+    progressed(&f, true, 16, &r); /* a receipt counts for more than "stop" */
+    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_CLOSE, WEFT_SESSION_NOTIFY, WEFT_SESSION_CHECK_IN);
+    assert_int_equal(f.out.item[1].u.close.outcome, WEFT_OUTCOME_ACCEPTED);
+    end(&f);
+}
+
+static void test_session_on__drops_what_is_late_with_the_reason(void **state)
+{
+    (void)state;
+    for (int asked = 0; asked < 2; asked++) {
+        fixture f;
+        begin(&f);
+        walk_to(&f, asked ? WEFT_SESSION_PROGRESS : WEFT_SESSION_UPLOAD);
+        if (asked) {
+            progressed(&f, true, 0, NULL);
+        } else {
+            submitted(&f, NULL);
+        }
+        const weft_session_action *c = find(&f, WEFT_SESSION_CLOSE);
+        assert_int_equal(c->u.close.outcome, WEFT_OUTCOME_REFUSED);
+        assert_string_equal(c->u.close.reason, "late: the round has closed");
+        (void)find(&f, WEFT_SESSION_CHECK_IN);
+        end(&f);
+    }
+}
+
+static void test_session_on__takes_no_receipt_for_another_update(void **state)
+{
+    (void)state;
+    const weft_session_receipt wrong[] = {receipt_for(7, 8), receipt_for(8, 9)};
+    for (size_t i = 0; i < 2; i++) {
+        fixture f;
+        begin(&f);
+        walk_to(&f, WEFT_SESSION_UPLOAD);
+        for (int k = 0; k < 2; k++) {
+            submitted(&f, &wrong[i]);
+            EXPECT_NOTHING(&f);
+            f.now = weft_session_next_ms(f.s);
+            tick(&f);
+            EXPECT(&f, WEFT_SESSION_PROGRESS);
+            progressed(&f, false, 0, NULL);
+            EXPECT(&f, WEFT_SESSION_UPLOAD);
+        }
+        submitted(&f, &wrong[i]);
+        EXPECT(&f, WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_ABANDON);
+        assert_string_equal(f.out.item[1].u.abandon.reason, "the receipt is for another update");
+        end(&f);
+    }
+}
+
+static void test_session_on__gives_up_after_three_hard_refusals_unless_it_moves(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_UPLOAD);
+    for (uint64_t held = 4; held <= 16; held += 4) { /* moving: no limit */
+        failed(&f, WEFT_SESSION_UPLOAD, WEFT_E_INVALID);
+        f.now = weft_session_next_ms(f.s);
+        tick(&f);
+        progressed(&f, false, held, NULL);
+        assert_int_equal(find(&f, WEFT_SESSION_UPLOAD)->u.upload.offset, held);
+    }
+    for (int i = 0; i < 2; i++) {
+        failed(&f, WEFT_SESSION_UPLOAD, WEFT_E_INVALID);
+        f.now = weft_session_next_ms(f.s);
+        tick(&f);
+        progressed(&f, false, 16, NULL);
+    }
+    failed(&f, WEFT_SESSION_UPLOAD, WEFT_E_INVALID);
+    EXPECT(&f, WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_ABANDON);
+    end(&f);
+}
+
+static void test_session_on__fetches_afresh_after_a_wrong_digest(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_FETCH);
+    failed(&f, WEFT_SESSION_FETCH, WEFT_E_AGAIN);
+    f.now = weft_session_next_ms(f.s);
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_PROGRESS);
+    assert_string_equal(f.out.item[0].u.progress.phase, "fetch");
+    progressed(&f, false, 0, NULL);
+    assert_false(find(&f, WEFT_SESSION_FETCH)->u.fetch.from_zero);
+    failed(&f, WEFT_SESSION_FETCH, WEFT_E_FORMAT);
+    f.now = weft_session_next_ms(f.s);
+    tick(&f);
+    progressed(&f, false, 0, NULL);
+    assert_true(find(&f, WEFT_SESSION_FETCH)->u.fetch.from_zero);
+    end(&f);
+}
+
+static void test_session_on__abandons_a_base_that_is_gone_or_too_large(void **state)
+{
+    (void)state;
+    const weft_status why[] = {WEFT_E_NOTFOUND, WEFT_E_NOMEM};
+    for (size_t i = 0; i < 2; i++) {
+        fixture f;
+        begin(&f);
+        walk_to(&f, WEFT_SESSION_FETCH);
+        failed(&f, WEFT_SESSION_FETCH, why[i]);
+        EXPECT(&f, WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_ABANDON);
+        assert_string_equal(f.out.item[1].u.abandon.reason, "the network is away");
+        end(&f);
+    }
+}
+
+static void test_session_on__gives_up_what_cannot_be_delivered(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_UPLOAD);
+    f.now += f.config.keep_ms - 1;
+    failed(&f, WEFT_SESSION_UPLOAD, WEFT_E_AGAIN);
+    f.now = weft_session_next_ms(f.s);
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_PROGRESS);
+    failed(&f, WEFT_SESSION_PROGRESS, WEFT_E_AGAIN);
+    EXPECT(&f, WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_ABANDON);
+    failed(&f, WEFT_SESSION_ABANDON, WEFT_E_AGAIN); /* nor can that */
+    (void)find(&f, WEFT_SESSION_CLOSE);
+    end(&f);
+}
+
+static void test_session_on__ask_is_told_that_the_assignment_is_unknown(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_PROGRESS);
+    failed(&f, WEFT_SESSION_PROGRESS, WEFT_E_NOTFOUND);
+    assert_int_equal(find(&f, WEFT_SESSION_CLOSE)->u.close.outcome, WEFT_OUTCOME_REFUSED);
+    end(&f);
+}
+
+static void test_session_on__ends_when_not_allowed(void **state)
+{
+    (void)state;
+    const weft_session_action_kind calls[] = {WEFT_SESSION_CHECK_IN, WEFT_SESSION_FETCH,
+                                              WEFT_SESSION_UPLOAD, WEFT_SESSION_PROGRESS,
+                                              WEFT_SESSION_ABANDON};
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        fixture f;
+        begin(&f);
+        walk_to(&f, calls[i]);
+        failed(&f, calls[i], WEFT_E_AUTH);
+        EXPECT(&f, WEFT_SESSION_FINISH);
+        assert_int_equal(f.out.item[0].u.finish.status, WEFT_E_AUTH);
+        assert_string_equal(f.out.item[0].u.finish.detail, "the network is away");
+        end(&f);
+    }
+}
+
+static void test_session_on__ends_at_an_incompatible_coordinator(void **state)
+{
+    (void)state;
+    const weft_status why[] = {WEFT_E_STATE, WEFT_E_INVALID, WEFT_E_NOMEM};
+    for (size_t i = 0; i < 3; i++) {
+        fixture f;
+        begin(&f);
+        tick(&f);
+        failed(&f, WEFT_SESSION_CHECK_IN, why[i]);
+        EXPECT(&f, WEFT_SESSION_FINISH);
+        assert_int_equal(f.out.item[0].u.finish.status, why[i]);
+        end(&f);
+    }
+}
+
+static void test_session_on__ends_when_its_memory_fails(void **state)
+{
+    (void)state;
+    const weft_session_action_kind keep[] = {WEFT_SESSION_KEEP_ASSIGNMENT,
+                                             WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_CLOSE};
+    for (size_t i = 0; i < 3; i++) {
+        fixture f;
+        begin(&f);
+        walk_to(&f, i == 0 ? WEFT_SESSION_FETCH : WEFT_SESSION_ABANDON);
+        failed(&f, keep[i], WEFT_E_DB);
+        EXPECT(&f, WEFT_SESSION_FINISH);
+        assert_int_equal(f.out.item[0].u.finish.status, WEFT_E_DB);
+        end(&f);
+    }
+}
+
+/* ---- training ------------------------------------------------------------------------------- */
+
+static void test_session_on__abandons_when_the_trainer_fails_and_pauses_longer(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_TRAIN);
+    uint64_t want = 1000;
+    for (int i = 0; i < 12; i++) {
+        trained_with(&f, WEFT_E_IO, 0, 0.0);
+        EXPECT(&f, WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_ABANDON);
+        assert_false(f.out.item[0].u.keep.declined);
+        assert_string_equal(f.out.item[1].u.abandon.reason, "out of paper");
+        feed(&f, (weft_session_event){.kind = WEFT_SESSION_ABANDONED});
+        EXPECT(&f, WEFT_SESSION_CLOSE, WEFT_SESSION_NOTIFY);
+        assert_int_equal(f.out.item[0].u.close.outcome, WEFT_OUTCOME_ABANDONED);
+        assert_int_equal(f.out.item[1].u.notify.notice, WEFT_SESSION_GAVE_UP);
+        const uint64_t wait = weft_session_next_ms(f.s) - f.now;
+        assert_in_range(wait, want / 2, want);
+        want = want * 2 < 300000 ? want * 2 : 300000;
+        f.now = weft_session_next_ms(f.s);
+        tick(&f);
+        const weft_session_assignment a = assignment();
+        assign(&f, &a);
+        feed(&f, (weft_session_event){.kind = WEFT_SESSION_FETCHED});
+    }
+    end(&f);
+}
+
+static void test_session_on__refuses_what_a_trainer_may_not_report(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        fixture f;
+        begin(&f);
+        walk_to(&f, WEFT_SESSION_TRAIN);
+        trained_with(&f, WEFT_OK, i ? 10 : 0, i ? (double)NAN : 0.5);
+        EXPECT(&f, WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_ABANDON);
+        end(&f);
+    }
+}
+
+static void test_session_on__weighs_at_most_max_examples(void **state)
+{
+    (void)state;
+    const uint64_t n[] = {999, 1000, 1001};
+    const uint64_t want[] = {999, 1000, 1000};
+    for (size_t i = 0; i < 3; i++) {
+        fixture f;
+        begin(&f);
+        walk_to(&f, WEFT_SESSION_TRAIN);
+        trained_with(&f, WEFT_OK, n[i], 0.5);
+        EXPECT(&f, WEFT_SESSION_STORE);
+        assert_int_equal(f.out.item[0].u.store.update->n_examples, want[i]);
+        end(&f);
+    }
+}
+
+static void test_session_on__abandons_what_cannot_be_stored(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_STORE);
+    failed(&f, WEFT_SESSION_STORE, WEFT_E_INVALID);
+    EXPECT(&f, WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_ABANDON);
+    end(&f);
+}
+
+static void test_session_on__renews_the_lease_and_stops_when_told(void **state)
+{
+    (void)state;
+    const weft_session_action_kind calls[] = {WEFT_SESSION_FETCH, WEFT_SESSION_TRAIN,
+                                              WEFT_SESSION_UPLOAD};
+    const char *phases[] = {"fetch", "train", "upload"};
+    for (size_t i = 0; i < 3; i++) {
+        fixture f;
+        begin(&f);
+        walk_to(&f, calls[i]);
+        assert_int_equal(weft_session_next_ms(f.s), f.now + 1000);
+        f.now += 999;
+        tick(&f);
+        EXPECT_NOTHING(&f);
+        f.now += 1;
+        tick(&f);
+        EXPECT(&f, WEFT_SESSION_PROGRESS);
+        assert_string_equal(f.out.item[0].u.progress.phase, phases[i]);
+        assert_true(weft_session_next_ms(f.s) == UINT64_MAX); /* one at a time */
+        progressed(&f, false, 0, NULL);
+        EXPECT_NOTHING(&f);
+        assert_int_equal(weft_session_next_ms(f.s), f.now + 1000);
+        f.now += 1000;
+        tick(&f);
+        failed(&f, WEFT_SESSION_PROGRESS, WEFT_E_AGAIN); /* the transfer goes on */
+        EXPECT_NOTHING(&f);
+        f.now += 1000;
+        tick(&f);
+        EXPECT(&f, WEFT_SESSION_PROGRESS);
+        progressed(&f, true, 0, NULL);
+        EXPECT(&f, WEFT_SESSION_CANCEL, WEFT_SESSION_CLOSE, WEFT_SESSION_NOTIFY,
+               WEFT_SESSION_CHECK_IN);
+        assert_int_equal(f.out.item[1].u.close.outcome, WEFT_OUTCOME_REFUSED);
+        end(&f);
+    }
+}
+
+static void test_session_on__cancels_the_leases_call_with_its_transfer(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_UPLOAD);
+    f.now += 1000;
+    tick(&f);
+    const weft_session_receipt r = receipt_for(7, 9);
+    submitted(&f, &r);
+    EXPECT(&f, WEFT_SESSION_CANCEL, WEFT_SESSION_CLOSE, WEFT_SESSION_NOTIFY, WEFT_SESSION_CHECK_IN);
+    end(&f);
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_FETCH);
+    f.now += 1000;
+    tick(&f);
+    feed(&f, (weft_session_event){.kind = WEFT_SESSION_FETCHED});
+    EXPECT(&f, WEFT_SESSION_CANCEL, WEFT_SESSION_TRAIN);
+    end(&f);
+}
+
+static void test_session_on__training_stopped_by_the_coordinator_is_refused(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    walk_to(&f, WEFT_SESSION_TRAIN);
+    weft_session_event e = {.kind = WEFT_SESSION_TRAINED};
+    e.u.trained.status = WEFT_E_CANCELED;
+    e.u.trained.stopped = true;
+    e.u.trained.detail = "late: the round has closed";
+    feed(&f, e);
+    EXPECT(&f, WEFT_SESSION_CLOSE, WEFT_SESSION_NOTIFY, WEFT_SESSION_CHECK_IN);
+    assert_int_equal(f.out.item[0].u.close.outcome, WEFT_OUTCOME_REFUSED);
+    end(&f);
+}
+
+/* ---- stop ----------------------------------------------------------------------------------- */
+
+static void test_session_on__stops_in_every_phase_and_keeps_the_assignment(void **state)
+{
+    (void)state;
+    const weft_session_action_kind calls[] = {
+        WEFT_SESSION_CHECK_IN, WEFT_SESSION_FETCH,    WEFT_SESSION_TRAIN,  WEFT_SESSION_STORE,
+        WEFT_SESSION_UPLOAD,   WEFT_SESSION_PROGRESS, WEFT_SESSION_ABANDON};
+    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
+        fixture f;
+        begin(&f);
+        walk_to(&f, calls[i]);
+        feed(&f, (weft_session_event){.kind = WEFT_SESSION_STOP});
+        EXPECT(&f, WEFT_SESSION_CANCEL, WEFT_SESSION_FINISH);
+        assert_int_equal(f.out.item[1].u.finish.status, WEFT_E_CANCELED);
+        assert_true(weft_session_next_ms(f.s) == UINT64_MAX);
+        assert_int_equal(weft_session_open(f.s) != NULL, calls[i] != WEFT_SESSION_CHECK_IN);
+        end(&f);
+    }
+    fixture f; /* while waiting, there is nothing to cancel */
+    begin(&f);
+    tick(&f);
+    come_back(&f, 100);
+    feed(&f, (weft_session_event){.kind = WEFT_SESSION_STOP});
+    EXPECT(&f, WEFT_SESSION_FINISH);
+    end(&f);
+}
+
+/* ---- the certificate ------------------------------------------------------------------------ */
+
+static void begin_certified(fixture *f, int64_t from, int64_t until)
+{
+    begin(f);
+    end(f);
+    f->config.certificate_from_unix_ms = from;
+    f->config.certificate_until_unix_ms = until;
+    begin_with(f, NULL);
+}
+
+static void renewed(fixture *f, int64_t from, int64_t until)
+{
+    weft_session_event e = {.kind = WEFT_SESSION_RENEWED};
+    e.u.renewed.from_unix_ms = from;
+    e.u.renewed.until_unix_ms = until;
+    feed(f, e);
+}
+
+static void test_session_on__renews_from_two_thirds_of_a_certificates_life(void **state)
+{
+    (void)state;
+    fixture f;
+    begin_certified(&f, 0, 3000000);
+    f.unix_ms = 1999999;
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_CHECK_IN);
+    f.unix_ms = 2000000;
+    come_back(&f, 1000);
+    f.now += 1000;
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_RENEW);
+    assert_false(f.out.item[0].u.renew.anonymous);
+    renewed(&f, 2000000, 5000000);
+    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_CHECK_IN);
+    assert_int_equal(f.out.item[0].u.notify.notice, WEFT_SESSION_CERTIFIED);
+    end(&f);
+}
+
+static void test_session_on__a_failed_renewal_does_not_stop_the_work(void **state)
+{
+    (void)state;
+    const weft_status why[] = {WEFT_E_AGAIN, WEFT_E_AUTH};
+    for (size_t i = 0; i < 2; i++) {
+        fixture f;
+        begin_certified(&f, 0, 3000000);
+        tick(&f);
+        come_back(&f, 1); /* connected */
+        f.now += 1;
+        f.unix_ms = 2000000;
+        tick(&f);
+        EXPECT(&f, WEFT_SESSION_RENEW);
+        failed(&f, WEFT_SESSION_RENEW, why[i]);
+        EXPECT(&f, WEFT_SESSION_CHECK_IN);
+        come_back(&f, 1);
+        f.now += 100999; /* a tenth of what is left, and a second */
+        tick(&f);
+        EXPECT(&f, WEFT_SESSION_CHECK_IN);
+        come_back(&f, 1);
+        f.now += 1;
+        tick(&f);
+        EXPECT(&f, WEFT_SESSION_RENEW);
+        end(&f);
+    }
+}
+
+static void test_session_on__an_expired_certificate_renews_without_it(void **state)
+{
+    (void)state;
+    fixture f;
+    begin_certified(&f, 0, 900000);
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_RENEW);
+    assert_true(f.out.item[0].u.renew.anonymous);
+    failed(&f, WEFT_SESSION_RENEW, WEFT_E_AGAIN);
+    EXPECT(&f, WEFT_SESSION_NOTIFY);
+    assert_int_equal(f.out.item[0].u.notify.notice, WEFT_SESSION_DISCONNECTED);
+    f.now = weft_session_next_ms(f.s);
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_RENEW);
+    assert_true(f.out.item[0].u.renew.anonymous);
+    failed(&f, WEFT_SESSION_RENEW, WEFT_E_AUTH); /* revoked meanwhile */
+    EXPECT(&f, WEFT_SESSION_FINISH);
+    assert_int_equal(f.out.item[0].u.finish.status, WEFT_E_AUTH);
+    end(&f);
+}
+
+static void test_session_on__a_clock_years_ahead_does_not_renew_for_ever(void **state)
+{
+    (void)state;
+    fixture f;
+    begin_certified(&f, 0, 900000);
+    f.unix_ms = 900000000;
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_RENEW);
+    renewed(&f, 0, 900000); /* expired, says our clock; the coordinator's is right */
+    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_NOTIFY, WEFT_SESSION_CHECK_IN);
+    end(&f);
+}
+
+static void test_session_on__tries_a_renewal_when_connections_keep_failing(void **state)
+{
+    (void)state;
+    fixture f;
+    begin_certified(&f, 0, 3000000); /* fresh by our clock, which is behind */
+    tick(&f);
+    for (int i = 0; i < 7; i++) {
+        failed(&f, WEFT_SESSION_CHECK_IN, WEFT_E_AGAIN);
+        f.now = weft_session_next_ms(f.s);
+        tick(&f);
+        EXPECT(&f, WEFT_SESSION_CHECK_IN);
+    }
+    failed(&f, WEFT_SESSION_CHECK_IN, WEFT_E_AGAIN);
+    f.now = weft_session_next_ms(f.s);
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_RENEW);
+    assert_true(f.out.item[0].u.renew.anonymous);
+    failed(&f, WEFT_SESSION_RENEW, WEFT_E_AGAIN); /* no: it is away */
+    f.now = weft_session_next_ms(f.s);
+    tick(&f);
+    EXPECT(&f, WEFT_SESSION_CHECK_IN);
+    end(&f);
+}
+
+/* ---- seeds and memory ----------------------------------------------------------------------- */
+
+/* Reference: Python, int.from_bytes(sha256(b"weft train seed 1|1|alice|mnist|3").digest()[:8],
+ * "little"). */
+static void test_session_train_seed__is_the_hash_of_who_and_what(void **state)
+{
+    (void)state;
+    uint64_t base = 0;
+    uint64_t other = 0;
+    assert_ok(weft_session_train_seed(&base, 1, "alice", "mnist", 3, &assert_err));
+    assert_true(base == UINT64_C(6763050876527105906));
+    assert_ok(weft_session_train_seed(&other, 2, "alice", "mnist", 3, &assert_err));
+    assert_true(other != base);
+    assert_ok(weft_session_train_seed(&other, 1, "bob", "mnist", 3, &assert_err));
+    assert_true(other != base);
+    assert_ok(weft_session_train_seed(&other, 1, "alice", "hearts", 3, &assert_err));
+    assert_true(other != base);
+    assert_ok(weft_session_train_seed(&other, 1, "alice", "mnist", 4, &assert_err));
+    assert_true(other != base);
+}
+
+static weft_status take_part(const weft_alloc *a, void *arg)
+{
+    (void)arg;
+    weft_session_config c = WEFT_SESSION_CONFIG_INIT;
+    c.datasets = offered;
+    c.n_datasets = 2;
+    c.allowed_jobs = "mnist";
+    weft_session *s = NULL;
+    weft_err err = WEFT_ERR_INIT;
+    WEFT_TRY(weft_session_new(&s, &c, NULL, a, &err));
+    weft_session_actions out;
+    weft_session_event e = {.kind = WEFT_SESSION_TICK};
+    weft_status status = weft_session_on(s, &e, 1, &out, &err);
+    weft_session_assignment given = assignment();
+    if (status == WEFT_OK) {
+        e.kind = WEFT_SESSION_CHECKED_IN;
+        e.u.checked_in.answer = WEFT_SESSION_ASSIGNMENT;
+        e.u.checked_in.assignment = &given;
+        status = weft_session_on(s, &e, 2, &out, &err);
+        if (status == WEFT_E_NOMEM) { /* nothing happened: the same event once more is fine */
+            assert_null(weft_session_open(s));
+            weft_err again = WEFT_ERR_INIT;
+            const weft_status st = weft_session_on(s, &e, 3, &out, &again);
+            assert_true(st == WEFT_OK || st == WEFT_E_NOMEM);
+        }
+    }
+    weft_session_free(s);
+    return status;
+}
+
+static void test_session__every_allocation_may_fail(void **state)
+{
+    (void)state;
+    test_every_allocation_may_fail(take_part, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_session_on__walks_the_whole_road),
+        cmocka_unit_test(test_session_on__comes_back_when_told),
+        cmocka_unit_test(test_session_on__refuses_answers_to_nothing),
+        cmocka_unit_test(test_session_job_allowed__names_and_prefixes),
+        cmocka_unit_test(test_session_on__keeps_to_the_owners_policy),
+        cmocka_unit_test(test_session_on__takes_what_the_policy_admits),
+        cmocka_unit_test(test_session_on__declines_nonsense),
+        cmocka_unit_test(test_session_new__refuses_bad_settings),
+        cmocka_unit_test(test_session_on__backs_off_exponentially_with_jitter),
+        cmocka_unit_test(test_session_on__jitter_repeats_by_seed_and_differs_between),
+        cmocka_unit_test(test_session_on__resumes_an_upload_where_the_coordinator_holds_it),
+        cmocka_unit_test(test_session_on__more_held_than_sent_begins_anew),
+        cmocka_unit_test(test_session_on__learns_of_a_receipt_that_was_lost),
+        cmocka_unit_test(test_session_on__drops_what_is_late_with_the_reason),
+        cmocka_unit_test(test_session_on__takes_no_receipt_for_another_update),
+        cmocka_unit_test(test_session_on__gives_up_after_three_hard_refusals_unless_it_moves),
+        cmocka_unit_test(test_session_on__fetches_afresh_after_a_wrong_digest),
+        cmocka_unit_test(test_session_on__abandons_a_base_that_is_gone_or_too_large),
+        cmocka_unit_test(test_session_on__gives_up_what_cannot_be_delivered),
+        cmocka_unit_test(test_session_on__ask_is_told_that_the_assignment_is_unknown),
+        cmocka_unit_test(test_session_on__ends_when_not_allowed),
+        cmocka_unit_test(test_session_on__ends_at_an_incompatible_coordinator),
+        cmocka_unit_test(test_session_on__ends_when_its_memory_fails),
+        cmocka_unit_test(test_session_on__abandons_when_the_trainer_fails_and_pauses_longer),
+        cmocka_unit_test(test_session_on__refuses_what_a_trainer_may_not_report),
+        cmocka_unit_test(test_session_on__weighs_at_most_max_examples),
+        cmocka_unit_test(test_session_on__abandons_what_cannot_be_stored),
+        cmocka_unit_test(test_session_on__renews_the_lease_and_stops_when_told),
+        cmocka_unit_test(test_session_on__cancels_the_leases_call_with_its_transfer),
+        cmocka_unit_test(test_session_on__training_stopped_by_the_coordinator_is_refused),
+        cmocka_unit_test(test_session_on__stops_in_every_phase_and_keeps_the_assignment),
+        cmocka_unit_test(test_session_on__renews_from_two_thirds_of_a_certificates_life),
+        cmocka_unit_test(test_session_on__a_failed_renewal_does_not_stop_the_work),
+        cmocka_unit_test(test_session_on__an_expired_certificate_renews_without_it),
+        cmocka_unit_test(test_session_on__a_clock_years_ahead_does_not_renew_for_ever),
+        cmocka_unit_test(test_session_on__tries_a_renewal_when_connections_keep_failing),
+        cmocka_unit_test(test_session_train_seed__is_the_hash_of_who_and_what),
+        cmocka_unit_test(test_session__every_allocation_may_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
