@@ -2,6 +2,7 @@
 /* The batch of one event: touched rows, effects, and what they are made of. */
 #include "core/core_priv.h"
 
+#include <stdarg.h>
 #include <string.h>
 
 /* ---- lists ----------------------------------------------------------------------------------- */
@@ -27,7 +28,7 @@ static weft_status append(weft_action **ret, weft_actions *list, weft_action_kin
         const size_t cap = list->cap ? list->cap * 2 : 16;
         weft_action *item = weft_array_resize(list->alloc, list->item, cap, sizeof *item);
         if (!item) {
-            WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for %zu actions", cap);
+            return core_no_memory(err, cap, "actions");
         }
         list->item = item;
         list->cap = cap;
@@ -41,6 +42,22 @@ static weft_status append(weft_action **ret, weft_actions *list, weft_action_kin
 }
 
 /* ---- small things ---------------------------------------------------------------------------- */
+
+void core_text(char out[WEFT_REASON_BYTES], const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    const int n = __builtin_vsnprintf(out, WEFT_REASON_BYTES, format, args); /* no I/O in it */
+    va_end(args);
+    const size_t used = n < 0 ? 0 : (size_t)n;
+    for (size_t i = 0; i < WEFT_REASON_BYTES; i++) {
+        if (i >= used || i == WEFT_REASON_BYTES - 1) {
+            out[i] = '\0';
+        } else if (out[i] < 0x20 || out[i] > 0x7e) {
+            out[i] = '?';
+        }
+    }
+}
 
 void core_text_cut(char out[WEFT_REASON_BYTES], const char *text)
 {
@@ -222,7 +239,7 @@ static weft_status flush_rounds(weft_core *core, weft_actions *out, weft_err *er
     return WEFT_OK;
 }
 
-weft_status core_flush(weft_core *core, weft_actions *out, weft_err *err)
+static weft_status flush_jobs(weft_core *core, weft_actions *out, weft_err *err)
 {
     weft_action *action = NULL;
     if (core->has_version) {
@@ -236,13 +253,27 @@ weft_status core_flush(weft_core *core, weft_actions *out, weft_err *err)
         job->touched = false;
     }
     core->touched_jobs = NULL;
-    WEFT_TRY(flush_rounds(core, out, err));
+    return WEFT_OK;
+}
+
+static weft_status flush_assignments(weft_core *core, weft_actions *out, weft_err *err)
+{
+    weft_action *action = NULL;
     for (core_assignment *a = core->touched_assignments; a; a = a->next_touched) {
         WEFT_TRY(append(&action, out, WEFT_ACTION_PERSIST_ASSIGNMENT, err));
         action->u.assignment = &a->row;
         a->touched = false;
     }
     core->touched_assignments = NULL;
+    return WEFT_OK;
+}
+
+weft_status core_flush(weft_core *core, weft_actions *out, weft_err *err)
+{
+    weft_action *action = NULL;
+    WEFT_TRY(flush_jobs(core, out, err));
+    WEFT_TRY(flush_rounds(core, out, err));
+    WEFT_TRY(flush_assignments(core, out, err));
     for (size_t i = 0; i < core->effects.n; i++) {
         WEFT_TRY(append(&action, out, core->effects.item[i].kind, err));
         *action = core->effects.item[i];

@@ -24,7 +24,7 @@ static weft_status append_to_round(weft_core *core, core_round *round, core_assi
         core_assignment **list =
             weft_array_resize(core->alloc, round->list, cap, sizeof(core_assignment *));
         if (!list) {
-            WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for %u assignments", cap);
+            return core_no_memory(err, cap, "assignments");
         }
         round->list = list;
         round->cap = cap;
@@ -41,7 +41,7 @@ weft_status core_assignment_add(core_assignment **ret, weft_core *core, core_rou
     WEFT_TRY(core_client_get(&client, core, row->client, err));
     core_assignment *a = weft_array(core->alloc, 1, sizeof *a);
     if (!a) {
-        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for an assignment");
+        return core_no_memory(err, 1, "assignment");
     }
     a->row = *row;
     a->client = client;
@@ -150,13 +150,14 @@ void core_assignment_end(weft_core *core, core_assignment *a, weft_assignment_st
     core_touch_assignment(core, a);
 }
 
-void core_assignment_expire(weft_core *core, core_assignment *a)
+weft_status core_assignment_expire(weft_core *core, core_assignment *a, weft_err *err)
 {
     char text[WEFT_REASON_BYTES];
-    CORE_TEXT(text, "no sign of life for %llu ms", CORE_ULL(a->round->job->def.lease_ms));
+    core_text(text, "no sign of life for %llu ms", CORE_ULL(a->round->job->def.lease_ms));
     core_assignment_end(core, a, WEFT_ASSIGNMENT_EXPIRED, WEFT_REFUSAL_LATE, text);
     a->client->lapsed = a;
     a->client->away = true;
+    return core_notify(core, "update", a->round->job, a->round, a->row.client, text, err);
 }
 
 bool core_assignment_may_return(const core_assignment *a)
@@ -218,13 +219,13 @@ static weft_refusal examine(char detail[WEFT_REASON_BYTES], const core_assignmen
         return WEFT_REFUSAL_WRONG_BASE;
     }
     if (event->u.update.refusal != WEFT_REFUSAL_NONE) {
-        CORE_TEXT(detail, "%s",
+        core_text(detail, "%s",
                   event->u.update.detail ? event->u.update.detail
                                          : weft_refusal_name(event->u.update.refusal));
         return event->u.update.refusal;
     }
     if (n == 0 || n > max) {
-        CORE_TEXT(detail, "the weight %llu is not within 1..%llu (max_examples)", CORE_ULL(n),
+        core_text(detail, "the weight %llu is not within 1..%llu (max_examples)", CORE_ULL(n),
                   CORE_ULL(max));
         return WEFT_REFUSAL_WEIGHT;
     }
@@ -241,7 +242,10 @@ static weft_status refuse(weft_core *core, core_assignment *a, const weft_event 
 {
     core_assignment_end(core, a, WEFT_ASSIGNMENT_REFUSED, refusal, detail);
     WEFT_TRY(reply_refused(core, event->call, refusal, detail, err));
-    return core_fold(core, WEFT_ACTION_DROP_UPDATE, a, err);
+    WEFT_TRY(core_fold(core, WEFT_ACTION_DROP_UPDATE, a, err));
+    char text[WEFT_REASON_BYTES];
+    core_text(text, "refused: %.140s", detail);
+    return core_notify(core, "update", a->round->job, a->round, a->row.client, text, err);
 }
 
 static weft_status accept(weft_core *core, core_assignment *a, const weft_event *event,
@@ -355,9 +359,9 @@ weft_status core_on_abandon(weft_core *core, const weft_event *event, weft_err *
     }
     const char *reason = event->u.abandon.reason;
     char text[WEFT_REASON_BYTES];
-    CORE_TEXT(text, "abandoned by the client%s%s", reason && reason[0] ? ": " : "",
+    core_text(text, "abandoned by the client%s%s", reason && reason[0] ? ": " : "",
               reason ? reason : "");
     core_assignment_end(core, a, WEFT_ASSIGNMENT_ABANDONED, WEFT_REFUSAL_LATE, text);
     WEFT_TRY(core_fold(core, WEFT_ACTION_DROP_UPDATE, a, err));
-    return core_notify(core, "round", a->round->job, a->round, a->row.client, text, err);
+    return core_notify(core, "update", a->round->job, a->round, a->row.client, text, err);
 }

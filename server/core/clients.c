@@ -38,14 +38,14 @@ static weft_status add_dataset(core_dataset **ret, weft_core *core, const char *
         core_dataset **list =
             weft_array_resize(core->alloc, core->datasets, cap, sizeof(core_dataset *));
         if (!list) {
-            WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for %u data sets", cap);
+            return core_no_memory(err, cap, "data sets");
         }
         core->datasets = list;
         core->cap_datasets = cap;
     }
     core_dataset *d = weft_array(core->alloc, 1, sizeof *d);
     if (!d) {
-        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a data set");
+        return core_no_memory(err, 1, "data set");
     }
     memcpy(d->name, name, strnlen(name, WEFT_MAX_NAME_BYTES));
     core->datasets[core->n_datasets] = d;
@@ -105,7 +105,7 @@ weft_status core_client_get(core_client **ret, weft_core *core, const char *name
     }
     client = weft_array(core->alloc, 1, sizeof *client);
     if (!client) {
-        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a client");
+        return core_no_memory(err, 1, "client");
     }
     memcpy(client->name, name, strnlen(name, WEFT_MAX_NAME_BYTES));
     client->away = true;
@@ -158,7 +158,7 @@ static weft_status set_declared(weft_core *core, core_client *client, const weft
     if (n > 0) {
         copy = weft_array(core->alloc, n, sizeof *copy);
         if (!copy) {
-            WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for %u data sets", n);
+            return core_no_memory(err, n, "data sets");
         }
     }
     const int busy = client->open != NULL; /* it does not wait now */
@@ -297,7 +297,7 @@ weft_status core_on_check_in(weft_core *core, const weft_event *event, weft_err 
     const uint32_t n = event->u.check_in.n_datasets;
     if (n > WEFT_MAX_DATASETS) {
         char text[WEFT_REASON_BYTES];
-        CORE_TEXT(text, "%u data sets are more than %d", n, WEFT_MAX_DATASETS);
+        core_text(text, "%u data sets are more than %d", n, WEFT_MAX_DATASETS);
         return core_reply_error(core, event->call, WEFT_E_LIMIT, text, err);
     }
     core_client *client = NULL;
@@ -335,7 +335,8 @@ static weft_status revoke_assignment(weft_core *core, core_assignment *a, const 
         return WEFT_OK;
     }
     core_assignment_end(core, a, WEFT_ASSIGNMENT_REVOKED, WEFT_REFUSAL_LATE, reason);
-    return core_fold(core, WEFT_ACTION_DROP_UPDATE, a, err);
+    WEFT_TRY(core_fold(core, WEFT_ACTION_DROP_UPDATE, a, err));
+    return core_notify(core, "update", a->round->job, a->round, a->row.client, reason, err);
 }
 
 weft_status core_on_revoked(weft_core *core, const weft_event *event, weft_err *err)
@@ -349,7 +350,7 @@ weft_status core_on_revoked(weft_core *core, const weft_event *event, weft_err *
     }
     char text[WEFT_REASON_BYTES];
     const char *reason = event->u.client.reason;
-    CORE_TEXT(text, "the client was revoked%s%s", reason && reason[0] ? ": " : "",
+    core_text(text, "the client was revoked%s%s", reason && reason[0] ? ": " : "",
               reason ? reason : "");
     WEFT_TRY(revoke_assignment(core, client->open, text, err));
     WEFT_TRY(revoke_assignment(core, client->lapsed, text, err));

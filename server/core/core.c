@@ -50,6 +50,7 @@ void weft_core_free(weft_core *core)
     }
     core_bury_all(core);
     weft_free(core->alloc, core->jobs);
+    weft_free(core->alloc, core->live);
     weft_free(core->alloc, core->datasets);
     core_map_done(&core->assignments);
     core_map_done(&core->clients);
@@ -59,7 +60,7 @@ void weft_core_free(weft_core *core)
     weft_free(core->alloc, core);
 }
 
-static void take_due_timers(weft_core *core)
+static weft_status take_due_timers(weft_core *core, weft_err *err)
 {
     for (core_timer *timer = core_timers_take(&core->timers, core->now_ms); timer;
          timer = core_timers_take(&core->timers, core->now_ms)) {
@@ -72,13 +73,14 @@ static void take_due_timers(weft_core *core)
             break;
         }
         case CORE_TIMER_LEASE:
-            core_assignment_expire(core, timer->owner);
+            WEFT_TRY(core_assignment_expire(core, timer->owner, err));
             break;
         case CORE_TIMER_JOB: /* every job is looked at anyway */
         default:
             break;
         }
     }
+    return WEFT_OK;
 }
 
 static uint64_t job_next_ms(const weft_core *core, const core_job *job)
@@ -86,23 +88,30 @@ static uint64_t job_next_ms(const weft_core *core, const core_job *job)
     return job->round ? core_round_next_ms(core, job->round) : core_select_next_ms(core, job);
 }
 
+/* Move every job on once. A job that ends leaves the list: changed, so all are looked at again. */
+static weft_status take_turn(weft_core *core, bool *changed, weft_err *err)
+{
+    for (uint32_t i = 0; i < core->n_live; i++) {
+        WEFT_TRY(core_round_advance(core, core->live[i], changed, err));
+    }
+    WEFT_TRY(core_select(core, changed, err));
+    for (uint32_t i = 0; i < core->n_live; i++) {
+        WEFT_TRY(core_round_look(core, core->live[i], changed, err));
+    }
+    return WEFT_OK;
+}
+
 weft_status core_settle(weft_core *core, weft_err *err)
 {
-    take_due_timers(core);
+    WEFT_TRY(take_due_timers(core, err));
     bool changed = true;
     while (changed) { /* each turn uses up waiting clients or moves a round on */
         changed = false;
-        for (uint32_t i = 0; i < core->n_jobs; i++) {
-            WEFT_TRY(core_round_advance(core, core->jobs[i], &changed, err));
-        }
-        WEFT_TRY(core_select(core, &changed, err));
-        for (uint32_t i = 0; i < core->n_jobs; i++) {
-            WEFT_TRY(core_round_look(core, core->jobs[i], &changed, err));
-        }
+        WEFT_TRY(take_turn(core, &changed, err));
     }
     WEFT_TRY(core_answer_waiting(core, err));
-    for (uint32_t i = 0; i < core->n_jobs; i++) {
-        core_timer_set(&core->timers, &core->jobs[i]->timer, job_next_ms(core, core->jobs[i]));
+    for (uint32_t i = 0; i < core->n_live; i++) {
+        core_timer_set(&core->timers, &core->live[i]->timer, job_next_ms(core, core->live[i]));
     }
     return WEFT_OK;
 }

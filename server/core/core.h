@@ -260,7 +260,8 @@ typedef struct weft_action {
             char name[WEFT_MAX_NAME_BYTES + 1];
         } client;
         struct {
-            const char *kind; /* "job", "round", "update", "version", "evaluation" */
+            const char *kind; /* "job", "round", "update" (accepted, refused, given up, lost),
+                                 "version", "evaluation" */
             const weft_job_row *job;
             const weft_round_row *round; /* or NULL */
             char client[WEFT_MAX_NAME_BYTES + 1];

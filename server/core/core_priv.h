@@ -113,7 +113,9 @@ struct weft_core {
     int64_t unix_ms; /* of the present event */
     core_timers timers;
     core_job **jobs; /* [n_jobs] of [cap_jobs], owned, ascending id; ended ones too */
+    core_job **live; /* [n_live] of [cap_jobs], owned array; those that have not ended */
     uint32_t n_jobs;
+    uint32_t n_live;
     uint32_t cap_jobs;
     core_dataset **datasets; /* [n_datasets] of [cap_datasets], owned */
     uint32_t n_datasets;
@@ -142,19 +144,22 @@ struct weft_core {
     weft_action nobody; /* where replies to call 0 go */
 };
 
-/* A sentence with values, cut to fit; bytes of peers in it are made printable. */
-#define CORE_TEXT(out, ...)                                                                        \
-    do {                                                                                           \
-        weft_err core_text = WEFT_ERR_INIT;                                                        \
-        if (weft_err_set(&core_text, WEFT_E_STATE, 0, "", 0, __VA_ARGS__) != WEFT_OK) {            \
-            core_text_cut((out), core_text.msg);                                                   \
-        }                                                                                          \
-    } while (0)
-
 #define CORE_ULL(x) ((unsigned long long)(x))
+
+/* "no memory for 3 jobs" */
+static inline weft_status core_no_memory(weft_err *err, uint64_t n, const char *what)
+{
+    const weft_status told = weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
+                                          "no memory for %llu %s", CORE_ULL(n), what);
+    (void)told;
+    return WEFT_E_NOMEM;
+}
 
 /* ---- actions.c: the batch -------------------------------------------------------------------- */
 
+/** A sentence with values, cut to fit; bytes of peers in it are made printable. */
+void core_text(char out[WEFT_REASON_BYTES], const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void core_text_cut(char out[WEFT_REASON_BYTES], const char *text);
 /** Give a block to be freed when the next event begins. */
 void core_bury(weft_core *core, core_node *node);
@@ -250,12 +255,15 @@ WEFT_NODISCARD weft_status core_round_advance(weft_core *core, core_job *job, bo
 /** After replacements were looked for: can the round still go on? */
 WEFT_NODISCARD weft_status core_round_look(weft_core *core, core_job *job, bool *changed,
                                            weft_err *err);
-/** End the open attempt without a version. refusal and state are for its open assignments. */
+/** End the open attempt without a version; state is for its open assignments. */
 WEFT_NODISCARD weft_status core_round_fail(weft_core *core, core_round *round, const char *reason,
                                            weft_assignment_state state, weft_err *err);
 /** End the open round whose version is published. */
 WEFT_NODISCARD weft_status core_round_done(weft_core *core, core_round *round, const char *reason,
                                            weft_err *err);
+/** The spool may forget what the round still holds there. */
+WEFT_NODISCARD weft_status core_round_drop_updates(weft_core *core, const core_round *round,
+                                                   weft_err *err);
 /** When the round needs to be looked at next, or CORE_NEVER. */
 uint64_t core_round_next_ms(const weft_core *core, const core_round *round);
 /** Slots of the cohort that no one fills. */
@@ -298,7 +306,8 @@ void core_assignment_renew(weft_core *core, core_assignment *a);
 /** The round is over: keep it for repeated requests, or bury it. */
 void core_assignment_retire(weft_core *core, core_assignment *a);
 /** A lease ran out. */
-void core_assignment_expire(weft_core *core, core_assignment *a);
+WEFT_NODISCARD weft_status core_assignment_expire(weft_core *core, core_assignment *a,
+                                                  weft_err *err);
 WEFT_NODISCARD weft_status core_on_update(weft_core *core, const weft_event *event, weft_err *err);
 WEFT_NODISCARD weft_status core_on_progress(weft_core *core, const weft_event *event,
                                             weft_err *err);

@@ -46,11 +46,27 @@ static weft_status reserve_job(weft_core *core, weft_err *err)
     const uint32_t cap = core->cap_jobs ? core->cap_jobs * 2 : 8;
     core_job **jobs = weft_array_resize(core->alloc, core->jobs, cap, sizeof(core_job *));
     if (!jobs) {
-        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for %u jobs", cap);
+        return core_no_memory(err, cap, "jobs");
     }
     core->jobs = jobs;
+    core_job **live = weft_array_resize(core->alloc, core->live, cap, sizeof(core_job *));
+    if (!live) {
+        return core_no_memory(err, cap, "jobs");
+    }
+    core->live = live;
     core->cap_jobs = cap;
     return WEFT_OK;
+}
+
+static void leave_live(weft_core *core, core_job *job)
+{
+    uint32_t at = 0;
+    while (core->live[at] != job) {
+        at++;
+    }
+    core->n_live--;
+    memmove(&core->live[at], &core->live[at + 1], (core->n_live - at) * sizeof(core_job *));
+    core_timer_set(&core->timers, &job->timer, CORE_NEVER);
 }
 
 static weft_status fill_job(weft_core *core, core_job *job, const weft_job_row *row, weft_err *err)
@@ -69,7 +85,7 @@ weft_status core_job_add(core_job **ret, weft_core *core, const weft_job_row *ro
     WEFT_TRY(reserve_job(core, err));
     core_job *job = weft_array(core->alloc, 1, sizeof *job);
     if (!job) {
-        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a job");
+        return core_no_memory(err, 1, "job");
     }
     const weft_status status = fill_job(core, job, row, err);
     if (status != WEFT_OK) {
@@ -78,6 +94,10 @@ weft_status core_job_add(core_job **ret, weft_core *core, const weft_job_row *ro
     }
     core->jobs[core->n_jobs] = job;
     core->n_jobs++;
+    if (core_job_live(job)) {
+        core->live[core->n_live] = job;
+        core->n_live++;
+    }
     *ret = job;
     return WEFT_OK;
 }
@@ -99,6 +119,7 @@ static weft_status set_status(weft_core *core, core_job *job, weft_job_status st
     job->window_ends_ms = 0;
     job->turn_ends_ms = 0;
     if (was_live && !core_job_live(job)) {
+        leave_live(core, job);
         job->dataset->n_live--;
         core->job_ended = true;
     }
@@ -136,12 +157,12 @@ static bool stops_by_metric(char reason[WEFT_REASON_BYTES], core_job *job,
     job->row.best = better ? value : job->row.best;
     job->row.has_best = true;
     if (job->def.target_metric[0] && reaches(name, value, job->def.target_value)) {
-        CORE_TEXT(reason, "%s %.6g reached %.6g in round %u", name, value, job->def.target_value,
+        core_text(reason, "%s %.6g reached %.6g in round %u", name, value, job->def.target_value,
                   round->round);
         return true;
     }
     if (job->def.patience > 0 && job->row.evals_since_best >= job->def.patience) {
-        CORE_TEXT(reason, "%s did not improve on %.6g in %u evaluations", name, job->row.best,
+        core_text(reason, "%s did not improve on %.6g in %u evaluations", name, job->row.best,
                   job->row.evals_since_best);
         return true;
     }
@@ -162,7 +183,7 @@ weft_status core_job_round_done(weft_core *core, core_job *job, const weft_round
         core_text_cut(reason, "the statistics are complete");
     } else if (!stop && job->row.rounds_done >= job->def.rounds) {
         stop = true;
-        CORE_TEXT(reason, "all %u rounds are done", job->def.rounds);
+        core_text(reason, "all %u rounds are done", job->def.rounds);
     }
     if (stop) {
         return set_status(core, job, WEFT_JOB_DONE, reason, err);
@@ -197,12 +218,12 @@ weft_status core_job_attempt_failed(weft_core *core, core_job *job, const char *
     }
     if (k == job->def.max_attempts) {
         job->row.retry_at_ms = 0;
-        CORE_TEXT(text, "round %u failed %u times, at last: %.80s", job->row.round,
+        core_text(text, "round %u failed %u times, at last: %.80s", job->row.round,
                   job->row.attempts, reason);
         return set_status(core, job, WEFT_JOB_PAUSED, text, err);
     }
     job->row.retry_at_ms = core_later(core->now_ms, backoff_ms(job, k));
-    CORE_TEXT(text, "round %u is tried again in %llu ms (attempt %u)", job->row.round,
+    core_text(text, "round %u is tried again in %llu ms (attempt %u)", job->row.round,
               CORE_ULL(job->row.retry_at_ms - core->now_ms), job->row.attempts + 1);
     return core_notify(core, "job", job, NULL, "", text, err);
 }
@@ -242,12 +263,15 @@ static bool same_ends(const weft_job_def *a, const weft_job_def *b)
            same_text(a->target_metric, b->target_metric) && same_text(a->eval_data, b->eval_data);
 }
 
-/* The same request again? (The initial weights are compared by their digest.) */
+/* The same request again? */
 static bool same_definition(const weft_job_def *a, const weft_job_def *b)
 {
     return same_text(a->dataset, b->dataset) && same_text(a->model_spec, b->model_spec) &&
            same_text(a->data_schema, b->data_schema) && a->task == b->task &&
-           same_plan(&a->plan, &b->plan) && same_policy(a, b) && same_ends(a, b);
+           same_plan(&a->plan, &b->plan) && same_policy(a, b) && same_ends(a, b) &&
+           a->has_init_version == b->has_init_version &&
+           (!a->has_init_version ||
+            memcmp(a->init_version, b->init_version, WEFT_DIGEST_BYTES) == 0);
 }
 
 static weft_status refuse_submit(weft_core *core, const weft_event *event, weft_status status,
@@ -262,15 +286,6 @@ static weft_status reply_job(weft_core *core, uint64_t call, const core_job *job
     WEFT_TRY(core_reply(&action, core, call, WEFT_REPLY_JOB, err));
     action->u.reply.u.job_id = job->row.job_id;
     return WEFT_OK;
-}
-
-static uint32_t live_jobs(const weft_core *core)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < core->n_jobs; i++) {
-        n += core_job_live(core->jobs[i]);
-    }
-    return n;
 }
 
 static weft_status add_submitted(weft_core *core, const weft_event *event, weft_err *err)
@@ -325,12 +340,12 @@ weft_status core_on_submit(weft_core *core, const weft_event *event, weft_err *e
         return reply_job(core, event->call, known, err);
     }
     if (known) {
-        CORE_TEXT(text, "job %s exists already with another definition: choose another name",
+        core_text(text, "job %s exists already with another definition: choose another name",
                   def->name);
         return refuse_submit(core, event, WEFT_E_CONFLICT, text, err);
     }
-    if (live_jobs(core) >= core->config.max_jobs) {
-        CORE_TEXT(text, "%u jobs run already, the limit: cancel one or wait for its end",
+    if (core->n_live >= core->config.max_jobs) {
+        core_text(text, "%u jobs run already, the limit: cancel one or wait for its end",
                   core->config.max_jobs);
         return refuse_submit(core, event, WEFT_E_LIMIT, text, err);
     }
@@ -362,45 +377,49 @@ static weft_status end_round(weft_core *core, core_job *job, const char *reason,
     return WEFT_OK;
 }
 
-static weft_status control(weft_core *core, core_job *job, weft_job_status to, const char *reason,
+/* given: the operator's words, or NULL */
+static weft_status control(weft_core *core, core_job *job, weft_job_status to, const char *given,
                            weft_err *err)
 {
-    if (to == WEFT_JOB_CANCELED) {
-        WEFT_TRY(end_round(core, job, reason, err));
-    }
+    char text[WEFT_REASON_BYTES] = {0};
     if (to == WEFT_JOB_RUNNING) {
         job->row.retry_at_ms = 0;
+        return set_status(core, job, to, "", err);
     }
-    return core_job_live(job) ? set_status(core, job, to, reason, err) : WEFT_OK;
+    core_text(text, "%s by the operator%s%s", status_name(to), given && given[0] ? ": " : "",
+              given ? given : "");
+    if (to == WEFT_JOB_CANCELED) {
+        WEFT_TRY(end_round(core, job, text, err));
+    }
+    return core_job_live(job) ? set_status(core, job, to, text, err) : WEFT_OK;
+}
+
+static weft_status no_such_job(weft_core *core, const weft_event *event, const char *name,
+                               weft_err *err)
+{
+    char text[WEFT_REASON_BYTES];
+    core_text(text, "there is no job %.64s", name ? name : "");
+    return core_reply_error(core, event->call, WEFT_E_NOTFOUND, text, err);
 }
 
 weft_status core_on_control(weft_core *core, const weft_event *event, weft_err *err)
 {
     core_job *job = core_job_named(core, event->u.control.job);
     const weft_job_status to = event->u.control.to;
-    char text[WEFT_REASON_BYTES];
     if (!job) {
-        CORE_TEXT(text, "there is no job %.64s", event->u.control.job ? event->u.control.job : "");
-        return core_reply_error(core, event->call, WEFT_E_NOTFOUND, text, err);
+        return no_such_job(core, event, event->u.control.job, err);
     }
     if (to != WEFT_JOB_PAUSED && to != WEFT_JOB_RUNNING && to != WEFT_JOB_CANCELED) {
         return core_reply_error(core, event->call, WEFT_E_INVALID,
                                 "a job can be paused, resumed or canceled", err);
     }
+    if (job->row.status != to && !core_job_live(job)) {
+        char text[WEFT_REASON_BYTES];
+        core_text(text, "job %s is %s", job->def.name, status_name(job->row.status));
+        return core_reply_error(core, event->call, WEFT_E_STATE, text, err);
+    }
     if (job->row.status != to) {
-        if (!core_job_live(job)) {
-            CORE_TEXT(text, "job %s is %s", job->def.name, status_name(job->row.status));
-            return core_reply_error(core, event->call, WEFT_E_STATE, text, err);
-        }
-        const char *given = event->u.control.reason;
-        const char *word = to == WEFT_JOB_CANCELED ? "canceled" : "paused";
-        if (to == WEFT_JOB_RUNNING) {
-            text[0] = '\0';
-        } else {
-            CORE_TEXT(text, "%s by the operator%s%s", word, given && given[0] ? ": " : "",
-                      given ? given : "");
-        }
-        WEFT_TRY(control(core, job, to, text, err));
+        WEFT_TRY(control(core, job, to, event->u.control.reason, err));
     }
     weft_action *action = NULL;
     return core_reply(&action, core, event->call, WEFT_REPLY_DONE, err);
@@ -409,11 +428,8 @@ weft_status core_on_control(weft_core *core, const weft_event *event, weft_err *
 weft_status core_on_rollback(weft_core *core, const weft_event *event, weft_err *err)
 {
     core_job *job = core_job_named(core, event->u.rollback.job);
-    char text[WEFT_REASON_BYTES];
     if (!job) {
-        CORE_TEXT(text, "there is no job %.64s",
-                  event->u.rollback.job ? event->u.rollback.job : "");
-        return core_reply_error(core, event->call, WEFT_E_NOTFOUND, text, err);
+        return no_such_job(core, event, event->u.rollback.job, err);
     }
     weft_action *action = NULL;
     WEFT_TRY(core_reply(&action, core, event->call, WEFT_REPLY_DONE, err));

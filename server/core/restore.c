@@ -118,6 +118,7 @@ static weft_status resume_evaluation(weft_core *core, core_round *round, weft_er
     const weft_job_def *def = &round->job->def;
     round->asking_ends_ms = core_later(
         core->now_ms, core_later(def->selection_window_ms, core->known_at_ms - core->now_ms));
+    WEFT_TRY(core_round_drop_updates(core, round, err)); /* the crash may have come before */
     if (!def->eval_data || round->row.central.n > 0) {
         return WEFT_OK;
     }
@@ -128,7 +129,7 @@ static weft_status resume_evaluation(weft_core *core, core_round *round, weft_er
 static weft_status resume_job(weft_core *core, core_job *job, weft_err *err)
 {
     core_round *round = job->round;
-    if (core_job_live(job) && job->row.has_version) {
+    if (job->row.has_version) {
         WEFT_TRY(core_publish(core, WEFT_ACTION_PUBLISH, job, job->row.rounds_done, err));
     }
     if (!round) {
@@ -155,8 +156,8 @@ weft_status weft_core_resume(weft_core *core, uint64_t next_job_id, uint64_t nex
     core->next_assignment_id = next_assignment_id > core->next_assignment_id
                                    ? next_assignment_id
                                    : core->next_assignment_id;
-    for (uint32_t i = 0; i < core->n_jobs; i++) {
-        WEFT_TRY(resume_job(core, core->jobs[i], err));
+    for (uint32_t i = 0; i < core->n_live; i++) {
+        WEFT_TRY(resume_job(core, core->live[i], err));
     }
     WEFT_TRY(core_settle(core, err));
     return core_flush(core, out, err);

@@ -15,7 +15,7 @@ weft_status core_round_add(core_round **ret, weft_core *core, core_job *job,
 {
     core_round *round = weft_array(core->alloc, 1, sizeof *round);
     if (!round) {
-        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a round");
+        return core_no_memory(err, 1, "round");
     }
     round->row = *row;
     round->job = job;
@@ -70,7 +70,7 @@ weft_status core_round_begin(core_round **ret, weft_core *core, core_job *job, c
     core_touch_round(core, round);
     WEFT_TRY(core_sum(core, WEFT_ACTION_OPEN_SUM, round, err));
     char text[WEFT_REASON_BYTES];
-    CORE_TEXT(text, "%u of %u eligible clients train", cohort, eligible->n);
+    core_text(text, "%u of %u eligible clients train", cohort, eligible->n);
     WEFT_TRY(core_notify(core, "round", job, round, "", text, err));
     *ret = round;
     return WEFT_OK;
@@ -100,8 +100,7 @@ static weft_status end_open(weft_core *core, core_round *round, weft_assignment_
     return WEFT_OK;
 }
 
-/* The spool may forget what the round still held there. */
-static weft_status drop_updates(weft_core *core, const core_round *round, weft_err *err)
+weft_status core_round_drop_updates(weft_core *core, const core_round *round, weft_err *err)
 {
     for (uint32_t i = 0; i < round->n; i++) {
         const core_assignment *a = round->list[i];
@@ -133,7 +132,7 @@ weft_status core_round_fail(weft_core *core, core_round *round, const char *reas
     set_state(core, round, WEFT_ROUND_FAILED, reason);
     round->row.closed_unix_ms = core->unix_ms;
     WEFT_TRY(core_sum(core, WEFT_ACTION_DROP_SUM, round, err));
-    WEFT_TRY(drop_updates(core, round, err));
+    WEFT_TRY(core_round_drop_updates(core, round, err));
     WEFT_TRY(core_notify(core, "round", round->job, round, "", reason, err));
     detach(core, round);
     return WEFT_OK;
@@ -207,11 +206,11 @@ static weft_status advance_training(weft_core *core, core_round *round, bool *ch
     }
     *changed = true;
     if (accepted >= def->minimum) {
-        CORE_TEXT(text, "%u updates %s", accepted,
+        core_text(text, "%u updates %s", accepted,
                   accepted >= def->target ? "reached the target" : "at the deadline");
         return close_round(core, round, text, err);
     }
-    CORE_TEXT(text, "%u updates at the deadline, at least %u are needed", accepted, def->minimum);
+    core_text(text, "%u updates at the deadline, at least %u are needed", accepted, def->minimum);
     return fail_attempt(core, round, text, err);
 }
 
@@ -237,7 +236,7 @@ weft_status core_round_look(weft_core *core, core_job *job, bool *changed, weft_
     const uint32_t filled = round->open + round->row.accepted;
     if (round->open == 0 && round->row.accepted >= minimum) {
         *changed = true;
-        CORE_TEXT(text, "%u updates, and no assignment is open any more", round->row.accepted);
+        core_text(text, "%u updates, and no assignment is open any more", round->row.accepted);
         return close_round(core, round, text, err);
     }
     if (filled >= minimum || core->now_ms < round->recheck_ms) {
@@ -250,7 +249,7 @@ weft_status core_round_look(weft_core *core, core_job *job, bool *changed, weft_
         return WEFT_OK;
     }
     *changed = true;
-    CORE_TEXT(text, "only %llu of at least %u updates can still come", CORE_ULL(hope), minimum);
+    core_text(text, "only %llu of at least %u updates can still come", CORE_ULL(hope), minimum);
     return fail_attempt(core, round, text, err);
 }
 
@@ -312,9 +311,9 @@ static weft_status publish(weft_core *core, core_round *round, const weft_event 
     job->row.model_bytes = event->u.finished.bytes;
     core_touch_job(core, job);
     WEFT_TRY(core_publish(core, WEFT_ACTION_PUBLISH, job, round->row.round, err));
-    WEFT_TRY(drop_updates(core, round, err));
+    WEFT_TRY(core_round_drop_updates(core, round, err));
     char text[WEFT_REASON_BYTES];
-    CORE_TEXT(text, "the mean of %u updates", round->row.accepted);
+    core_text(text, "the mean of %u updates", round->row.accepted);
     return core_notify(core, "version", job, round, "", text, err);
 }
 
@@ -330,7 +329,7 @@ weft_status core_on_finished(weft_core *core, const weft_event *event, weft_err 
     if (!event->u.finished.ok) {
         char text[WEFT_REASON_BYTES];
         const char *reason = event->u.finished.reason;
-        CORE_TEXT(text, "%s", reason && reason[0] ? reason : "the sum could not be finished");
+        core_text(text, "%s", reason && reason[0] ? reason : "the sum could not be finished");
         return fail_attempt(core, round, text, err);
     }
     WEFT_TRY(publish(core, round, event, err));
@@ -359,7 +358,7 @@ weft_status core_on_central(weft_core *core, const weft_event *event, weft_err *
                          : event->u.central.reason ? event->u.central.reason
                                                    : "no reason was given";
     char text[WEFT_REASON_BYTES];
-    CORE_TEXT(text, "the evaluation at the coordinator failed: %s", reason);
+    core_text(text, "the evaluation at the coordinator failed: %s", reason);
     return core_notify(core, "evaluation", job, round, "", text, err);
 }
 
@@ -385,7 +384,7 @@ static weft_status advance_evaluation(weft_core *core, core_round *round, bool *
     *changed = true;
     char text[WEFT_REASON_BYTES] = {0};
     if (over) {
-        CORE_TEXT(text, "the evaluation ended at its deadline: %u of %u clients reported%s",
+        core_text(text, "the evaluation ended at its deadline: %u of %u clients reported%s",
                   round->reported, round->asked,
                   round->central_pending ? ", the coordinator did not finish" : "");
     }

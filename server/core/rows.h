@@ -34,7 +34,7 @@ typedef enum weft_assignment_state {
     WEFT_ASSIGNMENT_OPEN = 1,
     WEFT_ASSIGNMENT_ACCEPTED = 2,  /* its update has a receipt */
     WEFT_ASSIGNMENT_ABANDONED = 3, /* by the client, with a reason */
-    WEFT_ASSIGNMENT_EXPIRED = 4,   /* lease lost */
+    WEFT_ASSIGNMENT_EXPIRED = 4,   /* lease lost; OPEN again if its client returns in time */
     WEFT_ASSIGNMENT_LATE = 5,      /* the round closed without it */
     WEFT_ASSIGNMENT_REFUSED = 6,   /* its update was refused */
     WEFT_ASSIGNMENT_REVOKED = 7    /* the client was revoked, or the job ended */
@@ -93,7 +93,7 @@ typedef struct weft_assignment_row {
     weft_assignment_state state;
     weft_refusal refusal;
     char reason[WEFT_REASON_BYTES];
-    uint64_t lease_until_ms;
+    uint64_t lease_until_ms; /* at the row's last change: renewals are not persisted */
     /* of the accepted update */
     uint8_t update_digest[WEFT_DIGEST_BYTES];
     uint64_t n_examples;

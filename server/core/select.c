@@ -67,7 +67,7 @@ weft_status weft_core_order(uint32_t *ret_order, uint32_t *ret_cohort, const wef
     }
     ticket *tickets = weft_array(a, n, sizeof *tickets);
     if (!tickets) {
-        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory to choose among %u clients", n);
+        return core_no_memory(err, n, "tickets");
     }
     const weft_status status = draw(tickets, def, round, attempt, clients, n, err);
     if (status == WEFT_OK) {
@@ -123,7 +123,7 @@ static weft_status collect(core_names **ret, weft_core *core, const core_job *jo
     const size_t each = sizeof(char *) + WEFT_MAX_NAME_BYTES + 1;
     core_names *names = weft_array(core->alloc, 1, sizeof *names + n * each);
     if (!names) {
-        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for %u eligible clients", n);
+        return core_no_memory(err, n, "eligible clients");
     }
     names->name = (const char **)(void *)(names + 1);
     char *text = (char *)(names->name + n);
@@ -146,7 +146,7 @@ static weft_status assign(weft_core *core, core_round *round, const core_names *
 {
     uint32_t *order = weft_array(core->alloc, names->n, sizeof *order);
     if (!order) {
-        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory to choose among %u clients", names->n);
+        return core_no_memory(err, names->n, "tickets");
     }
     uint32_t cohort = 0;
     weft_status status =
@@ -214,8 +214,8 @@ static bool served_before(const core_job *a, const core_job *b)
 static core_job *next_in_turn(const weft_core *core, const core_job *after)
 {
     core_job *best = NULL;
-    for (uint32_t i = 0; i < core->n_jobs; i++) {
-        core_job *job = core->jobs[i];
+    for (uint32_t i = 0; i < core->n_live; i++) {
+        core_job *job = core->live[i];
         if ((!after || served_before(after, job)) && (!best || served_before(job, best))) {
             best = job;
         }
@@ -240,8 +240,8 @@ static bool complete(weft_core *core, core_job *job)
 /* Does a job that was served longer ago still have its turn with these clients? */
 static bool steps_back(weft_core *core, const core_job *job)
 {
-    for (uint32_t i = 0; i < core->n_jobs; i++) {
-        core_job *older = core->jobs[i];
+    for (uint32_t i = 0; i < core->n_live; i++) {
+        core_job *older = core->live[i];
         const core_dataset *d = older->dataset;
         if (d != job->dataset || older == job || !served_before(older, job) ||
             !ready(core, older) || d->n_waiting + d->n_busy < older->def.minimum) {
@@ -279,9 +279,9 @@ static weft_status start_round(weft_core *core, core_job *job, weft_err *err)
     core->serving++;
     job->served = core->serving;
     job->window_ends_ms = 0;
-    for (uint32_t i = 0; i < core->n_jobs; i++) { /* a new turn for those who stood back */
-        if (core->jobs[i]->dataset == job->dataset) {
-            core->jobs[i]->turn_ends_ms = 0;
+    for (uint32_t i = 0; i < core->n_live; i++) { /* a new turn for those who stood back */
+        if (core->live[i]->dataset == job->dataset) {
+            core->live[i]->turn_ends_ms = 0;
         }
     }
     return assign(core, round, names, cohort, job->def.task, err);
@@ -289,8 +289,8 @@ static weft_status start_round(weft_core *core, core_job *job, weft_err *err)
 
 weft_status core_select(weft_core *core, bool *changed, weft_err *err)
 {
-    for (uint32_t i = 0; i < core->n_jobs; i++) {
-        WEFT_TRY(serve_round(core, core->jobs[i], changed, err));
+    for (uint32_t i = 0; i < core->n_live; i++) {
+        WEFT_TRY(serve_round(core, core->live[i], changed, err));
     }
     for (core_job *job = next_in_turn(core, NULL); job; job = next_in_turn(core, job)) {
         if (!ready(core, job)) {
