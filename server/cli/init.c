@@ -59,7 +59,8 @@ static weft_status run_init(cli *c, weft_err *err)
     const char *port = strrchr(address, ':');
     char listen[64];
     const char *listen_option = cli_value(c, "listen");
-    const int n = snprintf(listen, sizeof listen, "0.0.0.0:%.10s", port ? port + 1 : "");
+    const int n = snprintf(listen, sizeof listen, "%s:%.10s", *address == '[' ? "[::]" : "0.0.0.0",
+                           port ? port + 1 : "");
     weft_auth_init init = {.coordinator_dir = cli_value(c, "dir"),
                            .operator_dir = c->operator_dir,
                            .federation = cli_value(c, "federation"),
@@ -88,7 +89,7 @@ static weft_status run_init(cli *c, weft_err *err)
 static const cli_option init_options[] = {
     {"federation", 0, "NAME", "the federation's name, in every certificate; needed"},
     {"dir", 0, "DIR", "the coordinator's new folder; default ./weftd"},
-    {"listen", 0, "HOST:PORT", "what weftd binds; default 0.0.0.0 and the address's port"},
+    {"listen", 0, "HOST:PORT", "what weftd binds; default all interfaces, the address's port"},
     {"hosts", 0, "NAME,...", "more host names and IPs of the coordinator, for its certificate"},
     {"name", 0, "NAME", "of the operator, in the certificate; default operator"},
     {0},

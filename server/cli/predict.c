@@ -187,6 +187,9 @@ weft_status cli_model_predict(cli *c, weft_err *err)
     static const char *const value_heads[] = {"EXAMPLE", "VALUE", "TARGET", ""};
     __attribute__((cleanup(predictor_done))) predictor p = {0};
     WEFT_TRY(load(&p, c, err));
+    if (!p.data || !p.net) { /* never: a load that succeeded has set them, unseen by analysis */
+        WEFT_FAIL(err, WEFT_E_INTERNAL, "no data set");
+    }
     cli_table t;
     cli_table_init(
         &t, c, weft_net_loss_kind(p.net) == WEFT_LOSS_SOFTMAX_CE ? class_heads : value_heads, 4);
