@@ -79,6 +79,20 @@ static void tell(watch *w, const char *line)
     }
 }
 
+/* ", 35 s left" from the pace since the first round that was seen to end; "" before the second. */
+static const char *time_left(const watch *w, char *out, size_t out_size)
+{
+    char left[CLI_TEXT_BYTES];
+    const uint32_t done = w->rounds_done - w->first_done;
+    out[0] = '\0';
+    if (done >= 2 && w->rounds_total > w->rounds_done) {
+        const uint64_t each_ms = (mono_ms() - w->first_done_ms) / (done - 1);
+        (void)snprintf(out, out_size, ", %s left",
+                       cli_duration(left, each_ms * (w->rounds_total - w->rounds_done)));
+    }
+    return out;
+}
+
 static void tell_round(watch *w, const weft_msg_round_info *r)
 {
     const weft_metrics *m = r->eval_metrics.n > 0 ? &r->eval_metrics : &r->train_metrics;
@@ -86,13 +100,16 @@ static void tell_round(watch *w, const weft_msg_round_info *r)
     char metrics[200];
     char took[CLI_TEXT_BYTES];
     char bytes[CLI_TEXT_BYTES];
+    char left[CLI_TEXT_BYTES + 16];
     char line[512];
     const uint64_t ms = r->closed_unix_ms > r->opened_unix_ms
                             ? (uint64_t)(r->closed_unix_ms - r->opened_unix_ms)
                             : 0;
-    (void)snprintf(line, sizeof line, "%s round %u  %u of %u updates  %s  %s  %s", w->name,
-                   r->round, r->accepted, r->cohort, cli_metrics(metrics, sizeof metrics, m),
-                   cli_size(bytes, r->bytes_up + r->bytes_down), cli_duration(took, ms));
+    (void)snprintf(line, sizeof line, "%s round %u of %u  %u of %u updates  %s  %s  %s%s", w->name,
+                   r->round, w->rounds_total, r->accepted, r->cohort,
+                   cli_metrics(metrics, sizeof metrics, m),
+                   cli_size(bytes, r->bytes_up + r->bytes_down), cli_duration(took, ms),
+                   time_left(w, left, sizeof left));
     w->bytes += r->bytes_up + r->bytes_down;
     w->metrics = *m;
     tell(w, line);
@@ -109,20 +126,6 @@ static void tell_failed_round(watch *w, const weft_msg_round_info *r)
     (void)snprintf(line, sizeof line, "%s round %u attempt %u failed: %s", w->name, r->round,
                    r->attempt, r->reason);
     tell(w, line);
-}
-
-/* ", 35 s left" from the pace since the first round that was seen to end; "" before the second. */
-static const char *time_left(const watch *w, char *out, size_t out_size)
-{
-    char left[CLI_TEXT_BYTES];
-    const uint32_t done = w->rounds_done - w->first_done;
-    out[0] = '\0';
-    if (done >= 2 && w->rounds_total > w->rounds_done) {
-        const uint64_t each_ms = (mono_ms() - w->first_done_ms) / (done - 1);
-        (void)snprintf(out, out_size, ", %s left",
-                       cli_duration(left, each_ms * (w->rounds_total - w->rounds_done)));
-    }
-    return out;
 }
 
 static void show_live(watch *w)
