@@ -11,7 +11,7 @@
 #include <string.h>
 
 static const uint64_t second_ms = 1000;
-static const uint64_t week_ms = 7 * 24 * 3600 * UINT64_C(1000);
+static const uint64_t week_ms = UINT64_C(7) * 24 * 3600 * 1000;
 
 void weft_job_def_init(weft_job_def *def)
 {

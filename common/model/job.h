@@ -19,7 +19,7 @@ typedef enum weft_aggregation { WEFT_AGGREGATION_FEDAVG = 1 } weft_aggregation;
 
 typedef enum weft_durability {
     WEFT_DURABILITY_UPDATE = 1, /* a receipt promises that the update is on disk */
-    WEFT_DURABILITY_ROUND  = 2  /* a receipt promises only that the round is retried */
+    WEFT_DURABILITY_ROUND = 2   /* a receipt promises only that the round is retried */
 } weft_durability;
 
 typedef struct weft_job_def {
@@ -45,15 +45,15 @@ typedef struct weft_job_def {
     weft_durability durability;
     bool secure_aggregation;
     /* evaluation */
-    uint32_t eval_clients;     /* 0: no federated evaluation */
-    uint32_t eval_every;       /* rounds, >= 1 */
+    uint32_t eval_clients; /* 0: no federated evaluation */
+    uint32_t eval_every;   /* rounds, >= 1 */
     uint64_t eval_deadline_ms;
-    char *eval_data;           /* path at the coordinator or NULL, owned */
+    char *eval_data; /* path at the coordinator or NULL, owned */
     /* stop conditions */
-    uint32_t rounds;                                        /* 1..1000000 */
-    char target_metric[WEFT_MAX_METRIC_NAME_BYTES + 1];     /* "" : none */
-    double target_value;                                    /* reached from below; "loss" from above */
-    uint32_t patience;                                      /* 0: none */
+    uint32_t rounds;                                    /* 1..1000000 */
+    char target_metric[WEFT_MAX_METRIC_NAME_BYTES + 1]; /* "" : none */
+    double target_value;                                /* reached from below; "loss" from above */
+    uint32_t patience;                                  /* 0: none */
     /* start */
     uint64_t init_seed;
     bool has_init_version;

@@ -125,10 +125,24 @@ static weft_init init_of(const weft_spec *spec, uint32_t nth_weight)
     return WEFT_INIT_ZERO;
 }
 
+/* Without writing where zeros are: a new mapping of a file stays a hole. */
+static void fill_with_zeros(float *out, uint64_t n)
+{
+    static const float zeros[1024];
+    while (n > 0) {
+        const size_t take = n < 1024 ? (size_t)n : 1024;
+        if (memcmp(out, zeros, take * sizeof *out) != 0) {
+            memset(out, 0, take * sizeof *out);
+        }
+        out += take;
+        n -= take;
+    }
+}
+
 void weft_layout_init_weights(float *out, const weft_layout *layout, const weft_spec *spec,
                               uint64_t seed)
 {
-    memset(out, 0, (size_t)layout->n_params * sizeof *out);
+    fill_with_zeros(out, layout->n_params);
     uint32_t weights = 0;
     for (uint32_t i = 0; i < layout->n_tensors; i++) {
         const weft_tensor_info *t = &layout->tensors[i];

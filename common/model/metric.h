@@ -29,7 +29,7 @@ WEFT_NODISCARD weft_status weft_metrics_check(const weft_metrics *m, weft_err *e
 
 /** A weighted mean that is built report by report; the caller fixes the order (by assignment). */
 typedef struct weft_metrics_mean {
-    weft_metrics sum;             /* value = sum of weight * value */
+    weft_metrics sum;                /* value = sum of weight * value */
     double weight[WEFT_MAX_METRICS]; /* weight seen for the item */
 } weft_metrics_mean;
 void weft_metrics_mean_add(weft_metrics_mean *mean, const weft_metrics *m, uint64_t n_examples);

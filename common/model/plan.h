@@ -9,7 +9,11 @@
 
 typedef enum weft_optimizer { WEFT_OPTIMIZER_SGD = 1, WEFT_OPTIMIZER_ADAM = 2 } weft_optimizer;
 
-typedef enum weft_task { WEFT_TASK_TRAIN = 1, WEFT_TASK_EVALUATE = 2, WEFT_TASK_STATS = 3 } weft_task;
+typedef enum weft_task {
+    WEFT_TASK_TRAIN = 1,
+    WEFT_TASK_EVALUATE = 2,
+    WEFT_TASK_STATS = 3
+} weft_task;
 
 typedef struct weft_plan {
     weft_optimizer optimizer;
@@ -26,7 +30,9 @@ typedef struct weft_plan {
 
 /** SGD, learning_rate 0.1, batch_size 32, one epoch, Adam's usual betas. */
 #define WEFT_PLAN_INIT                                                                             \
-    {WEFT_OPTIMIZER_SGD, 0.1, 0.0, 0.0, 0.9, 0.999, 1e-8, 0.0, 32, 1, 1}
+    {                                                                                              \
+        WEFT_OPTIMIZER_SGD, 0.1, 0.0, 0.0, 0.9, 0.999, 1e-8, 0.0, 32, 1, 1                         \
+    }
 
 /** WEFT_E_INVALID naming the field, its value and its range. */
 WEFT_NODISCARD weft_status weft_plan_check(const weft_plan *plan, weft_err *err);

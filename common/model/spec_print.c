@@ -70,14 +70,15 @@ static weft_status print_shape(const weft_shape *shape, weft_buf *out, weft_err 
 static weft_status print_rate(float rate, weft_buf *out, weft_err *err)
 {
     double power = 1.0;
-    for (int decimals = 0;; decimals++, power *= 10.0) {
-        const double scaled = round((double)rate * power);
-        if ((float)(scaled / power) == rate || decimals == 9) {
-            return decimals == 0
-                       ? weft_buf_addf(out, err, " rate=0")
-                       : weft_buf_addf(out, err, " rate=0.%0*lld", decimals, (long long)scaled);
-        }
+    double scaled = round((double)rate);
+    int decimals = 0;
+    while ((float)(scaled / power) != rate && decimals < 9) {
+        decimals++;
+        power *= 10.0;
+        scaled = round((double)rate * power);
     }
+    return decimals == 0 ? weft_buf_addf(out, err, " rate=0")
+                         : weft_buf_addf(out, err, " rate=0.%0*lld", decimals, (long long)scaled);
 }
 
 static weft_status print_kernel(const weft_layer *layer, weft_buf *out, weft_err *err)
@@ -112,6 +113,29 @@ static weft_status print_weights_options(const weft_layer *layer, weft_buf *out,
                : WEFT_OK;
 }
 
+static weft_status print_options(const weft_layer *layer, weft_buf *out, weft_err *err)
+{
+    switch (layer->kind) {
+    case WEFT_LAYER_DENSE:
+        WEFT_TRY(weft_buf_addf(out, err, " units=%u", layer->units));
+        return print_weights_options(layer, out, err);
+    case WEFT_LAYER_CONV2D:
+        WEFT_TRY(print_kernel(layer, out, err));
+        return print_weights_options(layer, out, err);
+    case WEFT_LAYER_MAXPOOL:
+    case WEFT_LAYER_AVGPOOL:
+        return print_pool(layer, out, err);
+    case WEFT_LAYER_DROPOUT:
+        return print_rate(layer->rate, out, err);
+    case WEFT_LAYER_RELU:
+    case WEFT_LAYER_TANH:
+    case WEFT_LAYER_SIGMOID:
+    case WEFT_LAYER_FLATTEN:
+        break;
+    }
+    return WEFT_OK;
+}
+
 static weft_status print_layer(const weft_layer *layer, uint32_t index_of_kind, weft_buf *out,
                                weft_err *err)
 {
@@ -122,28 +146,7 @@ static weft_status print_layer(const weft_layer *layer, uint32_t index_of_kind, 
     if (strcmp(name, layer->name) != 0) {
         WEFT_TRY(weft_buf_addf(out, err, " %s", layer->name));
     }
-    switch (layer->kind) {
-    case WEFT_LAYER_DENSE:
-        WEFT_TRY(weft_buf_addf(out, err, " units=%u", layer->units));
-        WEFT_TRY(print_weights_options(layer, out, err));
-        break;
-    case WEFT_LAYER_CONV2D:
-        WEFT_TRY(print_kernel(layer, out, err));
-        WEFT_TRY(print_weights_options(layer, out, err));
-        break;
-    case WEFT_LAYER_MAXPOOL:
-    case WEFT_LAYER_AVGPOOL:
-        WEFT_TRY(print_pool(layer, out, err));
-        break;
-    case WEFT_LAYER_DROPOUT:
-        WEFT_TRY(print_rate(layer->rate, out, err));
-        break;
-    case WEFT_LAYER_RELU:
-    case WEFT_LAYER_TANH:
-    case WEFT_LAYER_SIGMOID:
-    case WEFT_LAYER_FLATTEN:
-        break;
-    }
+    WEFT_TRY(print_options(layer, out, err));
     return weft_buf_add(out, "\n", 1, err);
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the spec's parser and its shape inference share. */
+/* What the files of the spec's parser share. */
 #ifndef WEFT_MODEL_SPEC_PRIV_H
 #define WEFT_MODEL_SPEC_PRIV_H
 
@@ -12,5 +12,29 @@
  */
 WEFT_NODISCARD weft_status weft_layer_infer(weft_layer *layer, const weft_shape *in, uint32_t line,
                                             weft_err *err);
+
+/* One word of a line, in place. */
+typedef struct weft_word {
+    const char *at;
+    size_t n;
+} weft_word;
+
+bool weft_word_is(weft_word w, const char *text);
+/* For messages: its length, but not pages of it. */
+int weft_word_shown(weft_word w);
+/* Decimal digits only, 0..max (max below 2^60). */
+bool weft_word_number(uint64_t *ret, weft_word w, uint64_t max);
+/* "AxBxC" into numbers 1..max; 0 when it is none of up to max_n. */
+uint32_t weft_word_dimensions(uint64_t *out, uint32_t max_n, weft_word w, uint64_t max);
+
+bool weft_layer_kind_parse(weft_layer_kind *ret, weft_word w);
+/**
+ * A layer's name and options.
+ * @param layer  zeroed but for its kind and default name; options and name are set.
+ * @param words  [n_words], the first is the kind.
+ * @return WEFT_E_FORMAT, WEFT_E_INVALID, WEFT_E_LIMIT with "line N: ...".
+ */
+WEFT_NODISCARD weft_status weft_layer_read(weft_layer *layer, const weft_word *words,
+                                           uint32_t n_words, uint32_t line, weft_err *err);
 
 #endif

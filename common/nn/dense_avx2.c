@@ -48,66 +48,81 @@ AVX2 INLINE __m256i first_lanes(size_t n)
     return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), lane);
 }
 
-/* rows x (8 * n) outputs; the mask is of the last vector (part) only. Processors do not foresee
- * the jumps from row to row of a panel: the first tile (copying) fetches the next panel. */
-AVX2 INLINE void forward_tile(const panel *p, size_t row, const int rows, const int n,
-                              const bool part, __m256i mask, const bool copying)
+AVX2 INLINE __m256 load(const float *p, const bool part, __m256i mask)
 {
-    __m256 sum[2][PANEL];
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        const float *y = p->y + (row + (size_t)r) * p->out;
-        UNROLL
-        for (int i = 0; i < n; i++) {
-            sum[r][i] = p->first ? _mm256_setzero_ps()
-                        : part   ? _mm256_maskload_ps(y + i * LANES, mask)
-                                 : _mm256_loadu_ps(y + i * LANES);
-        }
+    return part ? _mm256_maskload_ps(p, mask) : _mm256_loadu_ps(p);
+}
+
+AVX2 INLINE void store(float *p, __m256 v, const bool part, __m256i mask)
+{
+    if (part) {
+        _mm256_maskstore_ps(p, mask, v);
+    } else {
+        _mm256_storeu_ps(p, v);
     }
-    const float *x = p->x + row * p->in;
+}
+
+/*
+ * The sums of a tile over the panel's inputs. One weight at a time: 12 sums leave four registers.
+ * Processors do not foresee the jumps from row to row: the first tile (copying) also fetches the
+ * next panel.
+ */
+AVX2 INLINE void forward_sums(__m256 sum[2][PANEL], const panel *p, const float *x,
+                              const size_t rows, const size_t n, const bool part, __m256i mask,
+                              const bool copying)
+{
     const float *w = p->w;
     const float *next = p->next;
     float *copy = p->copy;
     for (size_t k = 0; k < p->depth; k++, x++, w += p->out, next += p->out, copy += n * LANES) {
         __m256 v[2];
         UNROLL
-        for (int r = 0; r < rows; r++) {
-            v[r] = _mm256_broadcast_ss(x + (size_t)r * p->in);
+        for (size_t r = 0; r < rows; r++) {
+            v[r] = _mm256_broadcast_ss(x + r * p->in);
         }
         UNROLL
-        for (int i = 0; i < n; i++) { /* one weight at a time: 12 sums leave four registers */
-            __m256 weight = !copying ? _mm256_load_ps(copy + i * LANES)
-                            : part   ? _mm256_maskload_ps(w + i * LANES, mask)
-                                     : _mm256_loadu_ps(w + i * LANES);
+        for (size_t i = 0; i < n; i++) {
+            __m256 weight =
+                copying ? load(w + i * LANES, part, mask) : _mm256_load_ps(copy + i * LANES);
             LOADED(weight);
             if (copying) {
                 _mm256_store_ps(copy + i * LANES, weight);
-                if (i % 2 == 0) {
-                    _mm_prefetch((const char *)(next + i * LANES), _MM_HINT_T1);
-                }
+                _mm_prefetch((const char *)(next + i * LANES), _MM_HINT_T1);
             }
             UNROLL
-            for (int r = 0; r < rows; r++) {
+            for (size_t r = 0; r < rows; r++) {
                 sum[r][i] = _mm256_fmadd_ps(v[r], weight, sum[r][i]);
-            }
-        }
-    }
-    UNROLL
-    for (int r = 0; r < rows; r++) {
-        float *y = p->y + (row + (size_t)r) * p->out;
-        UNROLL
-        for (int i = 0; i < n; i++) {
-            if (part) {
-                _mm256_maskstore_ps(y + i * LANES, mask, sum[r][i]);
-            } else {
-                _mm256_storeu_ps(y + i * LANES, sum[r][i]);
             }
         }
     }
 }
 
+/* rows x (8 * n) outputs; the mask is of the last vector (part) only. */
+AVX2 INLINE void forward_tile(const panel *p, size_t row, const size_t rows, const size_t n,
+                              const bool part, __m256i mask, const bool copying)
+{
+    __m256 sum[2][PANEL];
+    float *y = p->y + row * p->out;
+    UNROLL
+    for (size_t r = 0; r < rows; r++) {
+        UNROLL
+        for (size_t i = 0; i < n; i++) {
+            sum[r][i] =
+                p->first ? _mm256_setzero_ps() : load(y + r * p->out + i * LANES, part, mask);
+        }
+    }
+    forward_sums(sum, p, p->x + row * p->in, rows, n, part, mask, copying);
+    UNROLL
+    for (size_t r = 0; r < rows; r++) {
+        UNROLL
+        for (size_t i = 0; i < n; i++) {
+            store(y + r * p->out + i * LANES, sum[r][i], part, mask);
+        }
+    }
+}
+
 /* All rows of a panel of n vectors. */
-AVX2 INLINE void forward_rows(const panel *p, size_t rows, const int n, const bool part,
+AVX2 INLINE void forward_rows(const panel *p, size_t rows, const size_t n, const bool part,
                               __m256i mask)
 {
     if (rows == 1) {
@@ -207,12 +222,12 @@ AVX2 INLINE float sum_of(__m256 v)
 }
 
 /* dx[first .. first + rows)[i .. i + inputs): dot products of rows of dy and rows of w. */
-AVX2 INLINE void dots(const backward_job *j, size_t i, size_t first, const int inputs,
-                      const int rows)
+AVX2 INLINE void dots(const backward_job *j, size_t i, size_t first, const size_t inputs,
+                      const size_t rows)
 {
     __m256 sum[2][DOTS];
     UNROLL
-    for (int r = 0; r < rows; r++) {
+    for (size_t r = 0; r < rows; r++) {
         sum[0][r] = _mm256_setzero_ps();
         sum[1][r] = _mm256_setzero_ps();
     }
@@ -222,16 +237,16 @@ AVX2 INLINE void dots(const backward_job *j, size_t i, size_t first, const int i
     for (size_t k = 0; k < whole; k += LANES) {
         __m256 weight[2];
         UNROLL
-        for (int s = 0; s < inputs; s++) {
-            weight[s] = _mm256_loadu_ps(w + (size_t)s * j->out + k);
+        for (size_t s = 0; s < inputs; s++) {
+            weight[s] = _mm256_loadu_ps(w + s * j->out + k);
             LOADED(weight[s]);
         }
         UNROLL
-        for (int r = 0; r < rows; r++) {
-            __m256 v = _mm256_loadu_ps(dy + (size_t)r * j->out + k);
+        for (size_t r = 0; r < rows; r++) {
+            __m256 v = _mm256_loadu_ps(dy + r * j->out + k);
             LOADED(v);
             UNROLL
-            for (int s = 0; s < inputs; s++) {
+            for (size_t s = 0; s < inputs; s++) {
                 sum[s][r] = _mm256_fmadd_ps(v, weight[s], sum[s][r]);
             }
         }
@@ -239,25 +254,25 @@ AVX2 INLINE void dots(const backward_job *j, size_t i, size_t first, const int i
     if (whole < j->out) {
         const __m256i mask = first_lanes(j->out - whole);
         UNROLL
-        for (int r = 0; r < rows; r++) {
-            const __m256 v = _mm256_maskload_ps(dy + (size_t)r * j->out + whole, mask);
+        for (size_t r = 0; r < rows; r++) {
+            const __m256 v = _mm256_maskload_ps(dy + r * j->out + whole, mask);
             UNROLL
-            for (int s = 0; s < inputs; s++) {
-                const __m256 weight = _mm256_maskload_ps(w + (size_t)s * j->out + whole, mask);
+            for (size_t s = 0; s < inputs; s++) {
+                const __m256 weight = _mm256_maskload_ps(w + s * j->out + whole, mask);
                 sum[s][r] = _mm256_fmadd_ps(v, weight, sum[s][r]);
             }
         }
     }
     UNROLL
-    for (int r = 0; r < rows; r++) {
+    for (size_t r = 0; r < rows; r++) {
         UNROLL
-        for (int s = 0; s < inputs; s++) {
-            j->dx[(first + (size_t)r) * j->in + i + (size_t)s] = sum_of(sum[s][r]);
+        for (size_t s = 0; s < inputs; s++) {
+            j->dx[(first + r) * j->in + i + s] = sum_of(sum[s][r]);
         }
     }
 }
 
-AVX2 INLINE void all_dots(const backward_job *j, size_t i, const int inputs)
+AVX2 INLINE void all_dots(const backward_job *j, size_t i, const size_t inputs)
 {
     size_t row = 0;
     for (; row + DOTS <= j->n; row += DOTS) {
@@ -271,60 +286,59 @@ AVX2 INLINE void all_dots(const backward_job *j, size_t i, const int inputs)
     }
 }
 
-/* to[i .. i + inputs)[at .. at + 8 * n) = keep * to + scale * sum over rows of x * dy */
-AVX2 INLINE void update_tile(const backward_job *j, size_t i, size_t at, const int inputs,
-                             const int n, const bool part, __m256i mask)
+/* sum = the gradient of weights [inputs][8 * n] at (i, at): over rows, x * dy. */
+AVX2 INLINE void update_sums(__m256 sum[2][PANEL], const backward_job *j, size_t i, size_t at,
+                             const size_t inputs, const size_t n, const bool part, __m256i mask)
 {
-    __m256 sum[2][PANEL];
-    UNROLL
-    for (int s = 0; s < inputs; s++) {
-        UNROLL
-        for (int v = 0; v < n; v++) {
-            sum[s][v] = _mm256_setzero_ps();
-        }
-    }
     const float *x = j->x + i;
     const float *dy = j->dy + at;
     for (size_t row = 0; row < j->n; row++, x += j->in, dy += j->out) {
         __m256 value[2];
         UNROLL
-        for (int s = 0; s < inputs; s++) {
+        for (size_t s = 0; s < inputs; s++) {
             value[s] = _mm256_broadcast_ss(x + s);
         }
         UNROLL
-        for (int v = 0; v < n; v++) {
-            __m256 g =
-                part ? _mm256_maskload_ps(dy + v * LANES, mask) : _mm256_loadu_ps(dy + v * LANES);
+        for (size_t v = 0; v < n; v++) {
+            __m256 g = load(dy + v * LANES, part, mask);
             LOADED(g);
             UNROLL
-            for (int s = 0; s < inputs; s++) {
+            for (size_t s = 0; s < inputs; s++) {
                 sum[s][v] = _mm256_fmadd_ps(value[s], g, sum[s][v]);
-            }
-        }
-    }
-    const __m256 scale = _mm256_set1_ps(j->scale);
-    const __m256 keep = _mm256_set1_ps(j->keep);
-    UNROLL
-    for (int s = 0; s < inputs; s++) {
-        float *to = j->to + (i + (size_t)s) * j->out + at;
-        UNROLL
-        for (int v = 0; v < n; v++, to += LANES) {
-            __m256 result = _mm256_mul_ps(scale, sum[s][v]);
-            if (j->keep != 0.0F) {
-                const __m256 old = part ? _mm256_maskload_ps(to, mask) : _mm256_loadu_ps(to);
-                result = _mm256_fmadd_ps(keep, old, result);
-            }
-            if (part) {
-                _mm256_maskstore_ps(to, mask, result);
-            } else {
-                _mm256_storeu_ps(to, result);
             }
         }
     }
 }
 
+/* to[i .. i + inputs)[at .. at + 8 * n) = keep * to + scale * gradient */
+AVX2 INLINE void update_tile(const backward_job *j, size_t i, size_t at, const size_t inputs,
+                             const size_t n, const bool part, __m256i mask)
+{
+    __m256 sum[2][PANEL];
+    UNROLL
+    for (size_t v = 0; v < n; v++) {
+        sum[0][v] = _mm256_setzero_ps();
+        sum[1][v] = _mm256_setzero_ps();
+    }
+    update_sums(sum, j, i, at, inputs, n, part, mask);
+    const __m256 scale = _mm256_set1_ps(j->scale);
+    const __m256 keep = _mm256_set1_ps(j->keep);
+    UNROLL
+    for (size_t s = 0; s < inputs; s++) {
+        float *to = j->to + (i + s) * j->out + at;
+        UNROLL
+        for (size_t v = 0; v < n; v++, to += LANES) {
+            __m256 result = _mm256_mul_ps(scale, sum[s][v]);
+            if (j->keep != 0.0F) { /* else what is there may be anything */
+                result = _mm256_fmadd_ps(keep, load(to, part, mask), result);
+            }
+            store(to, result, part, mask);
+        }
+    }
+}
+
 AVX2 INLINE void update_panel(const backward_job *j, size_t i, size_t at, size_t width,
-                              const int inputs)
+                              const size_t inputs)
 {
     const __m256i none = _mm256_setzero_si256();
     switch (width / LANES) {
@@ -353,7 +367,7 @@ AVX2 INLINE void update_panel(const backward_job *j, size_t i, size_t at, size_t
 }
 
 /* The dot products first: `to` may be w. */
-AVX2 INLINE void backward_inputs(const backward_job *j, size_t i, const int inputs)
+AVX2 INLINE void backward_inputs(const backward_job *j, size_t i, const size_t inputs)
 {
     if (j->dx) {
         all_dots(j, i, inputs);
@@ -379,7 +393,11 @@ AVX2 static void backward_all(const backward_job *j)
 void weft_dense_backward_avx2(const weft_dense *d, float *dx, const float *dy, const float *x,
                               const float *w, uint32_t n, float *weight_to, float keep, float scale)
 {
-    const backward_job job = {dx, dy, x, w, weight_to, n, d->in, d->out, keep, scale};
+    backward_job job = {.dy = dy, .x = x, .w = w, .n = n, .in = d->in, .out = d->out};
+    job.dx = dx;
+    job.to = weight_to;
+    job.keep = keep;
+    job.scale = scale;
     backward_all(&job);
 }
 

@@ -10,8 +10,8 @@
  *
  * Threads: a net belongs to one thread at a time; different nets run in parallel freely. The
  * result of a call depends on its arguments only, never on what other threads do. Building a net
- * sets OpenBLAS to one thread for the whole process (openblas_set_num_threads(1), at the first net;
- * OpenBLAS has no setting of narrower scope): an application that uses a multi-threaded OpenBLAS
+ * sets OpenBLAS to one thread for the whole process where it has more (openblas_set_num_threads(1):
+ * OpenBLAS has no setting of narrower scope). An application that uses a multi-threaded OpenBLAS
  * itself must set its own number again before its own calls, and not while a net computes.
  */
 #ifndef WEFT_NN_NET_H
