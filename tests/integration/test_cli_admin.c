@@ -467,7 +467,7 @@ static void test_job_watch__tells_rounds_until_the_end(void **state)
     const ended *e = RUN("job", "watch", "digits");
     assert_done(e);
     assert_string_equal(e->out, "digits round 2 attempt 1 failed: 1 of 2 updates came\n"
-                                "digits round 2  4 of 4 updates  loss 0.25  8.0 MB  2.5 s\n"
+                                "digits round 2 of 3  4 of 4 updates  loss 0.25  8.0 MB  2.5 s\n"
                                 "digits is done: all rounds  loss 0.25\n");
     assert_string_equal(e->err, "");
     admin_forget(&coordinator);
