@@ -25,10 +25,10 @@ static void refusal_done(weft_rt_tag *tag, bool ok)
     weft_rt_server *server = r->server;
     grpc_call_unref(r->call);
     weft_free(server->alloc, r);
-    (void)pthread_mutex_lock(&server->lock);
+    weft_rt_lock_take(&server->lock);
     server->refusals--;
     (void)pthread_cond_signal(&server->quiet);
-    (void)pthread_mutex_unlock(&server->lock);
+    weft_rt_lock_give(&server->lock);
 }
 
 static void refuse(weft_rt_server *server, grpc_call *call, weft_rt_code code, const char *text)
@@ -42,9 +42,9 @@ static void refuse(weft_rt_server *server, grpc_call *call, weft_rt_code code, c
     r->tag.done = refusal_done;
     r->server = server;
     r->call = call;
-    (void)pthread_mutex_lock(&server->lock);
+    weft_rt_lock_take(&server->lock);
     server->refusals++;
-    (void)pthread_mutex_unlock(&server->lock);
+    weft_rt_lock_give(&server->lock);
     grpc_slice details = grpc_slice_from_copied_string(text);
     grpc_op ops[3] = {0};
     ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
@@ -75,7 +75,7 @@ typedef struct verdict {
 
 /* Count the call, or say which limit it is over. */
 static void enter_locked(weft_rt_server *server, weft_rt_call *call, uint32_t method,
-                         const char *key, verdict *v)
+                         const char *key, verdict *v) WEFT_REQUIRES(&server->lock)
 {
     const weft_rt_server_options *o = &server->options;
     const uint32_t max_method = call->method->max_per_client;
@@ -115,19 +115,19 @@ static void enter_locked(weft_rt_server *server, weft_rt_call *call, uint32_t me
 void weft_rt_server_leave(weft_rt_server *server, weft_rt_call *call)
 {
     const uint32_t method = (uint32_t)(call->method - server->methods);
-    (void)pthread_mutex_lock(&server->lock);
+    weft_rt_lock_take(&server->lock);
     weft_rt_clients_leave(&server->clients, call->client, call, method);
     server->stats.calls_live--;
     server->anonymous_live -= !call->peer.authenticated;
     (void)pthread_cond_signal(&server->quiet);
-    (void)pthread_mutex_unlock(&server->lock);
+    weft_rt_lock_give(&server->lock);
 }
 
 static void count(weft_rt_server *server, uint64_t *counter)
 {
-    (void)pthread_mutex_lock(&server->lock);
+    weft_rt_lock_take(&server->lock);
     ++*counter;
-    (void)pthread_mutex_unlock(&server->lock);
+    weft_rt_lock_give(&server->lock);
 }
 
 static void admit(weft_rt_server *server, uint32_t method, weft_rt_call *call)
@@ -140,10 +140,10 @@ static void admit(weft_rt_server *server, uint32_t method, weft_rt_call *call)
     } else {
         char key[WEFT_RT_KEY_BYTES];
         weft_rt_peer_key(key, &call->peer);
-        (void)pthread_mutex_lock(&server->lock);
+        weft_rt_lock_take(&server->lock);
         enter_locked(server, call, method, key, &v);
         server->stats.refused_limit += v.code != WEFT_RT_OK;
-        (void)pthread_mutex_unlock(&server->lock);
+        weft_rt_lock_give(&server->lock);
     }
     if (v.code != WEFT_RT_OK) {
         refuse(server, call->grpc, v.code, v.text);
@@ -165,10 +165,10 @@ static void admit(weft_rt_server *server, uint32_t method, weft_rt_call *call)
 static void slot_rest(weft_rt_slot *slot)
 {
     weft_rt_server *server = slot->server;
-    (void)pthread_mutex_lock(&server->lock);
+    weft_rt_lock_take(&server->lock);
     server->armed--;
     (void)pthread_cond_signal(&server->quiet);
-    (void)pthread_mutex_unlock(&server->lock);
+    weft_rt_lock_give(&server->lock);
 }
 
 static void slot_arm(weft_rt_slot *slot)

@@ -29,7 +29,7 @@ weft_rt_call *weft_rt_call_new(weft_rt_server *server, const weft_rt_method *met
     call->alloc = server->alloc;
     atomic_init(&call->refs, 1);
     atomic_init(&call->due_ms, 0);
-    (void)pthread_mutex_init(&call->lock, NULL); /* a plain mutex: cannot fail on Linux */
+    weft_rt_lock_init(&call->lock);
     call->server = server;
     call->method = method;
     call->idle_ms = method->idle_ms ? method->idle_ms : server->options.idle_ms;
@@ -51,7 +51,7 @@ weft_rt_call *weft_rt_call_ref(weft_rt_call *call)
 void weft_rt_call_unref(weft_rt_call *call)
 {
     if (call && atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) == 1) {
-        (void)pthread_mutex_destroy(&call->lock);
+        weft_rt_lock_done(&call->lock);
         weft_free(call->alloc, call);
     }
 }
@@ -59,7 +59,7 @@ void weft_rt_call_unref(weft_rt_call *call)
 /* ---- batches; all with the lock held --------------------------------------------------------- */
 
 /* The peer has idle_ms from now for whatever we wait for. */
-static void touch_locked(weft_rt_call *call)
+static void touch_locked(weft_rt_call *call) WEFT_REQUIRES(&call->lock)
 {
     const bool waits = call->recv_busy || call->send_busy || call->status_busy;
     atomic_store_explicit(&call->due_ms, waits ? weft_rt_now_ms() + call->idle_ms : 0,
@@ -67,6 +67,7 @@ static void touch_locked(weft_rt_call *call)
 }
 
 static bool start_locked(weft_rt_call *call, const grpc_op *ops, size_t n_ops, weft_rt_tag *tag)
+    WEFT_REQUIRES(&call->lock)
 {
     weft_rt_call_ref(call);
     call->outstanding++;
@@ -79,6 +80,7 @@ static bool start_locked(weft_rt_call *call, const grpc_op *ops, size_t n_ops, w
 }
 
 static void cancel_locked(weft_rt_call *call, weft_rt_code code, const char *text)
+    WEFT_REQUIRES(&call->lock)
 {
     if (call->grpc) {
         /* fails only for a call that is over */
@@ -86,7 +88,7 @@ static void cancel_locked(weft_rt_call *call, weft_rt_code code, const char *tex
     }
 }
 
-static void read_locked(weft_rt_call *call)
+static void read_locked(weft_rt_call *call) WEFT_REQUIRES(&call->lock)
 {
     if (call->recv_busy || call->recv_ended || call->in_message || call->message ||
         !call->want_read || call->close_seen || call->status_started) {
@@ -104,7 +106,7 @@ static void read_locked(weft_rt_call *call)
 }
 
 /* Whether something may still be sent. */
-static weft_status sendable_locked(const weft_rt_call *call)
+static weft_status sendable_locked(const weft_rt_call *call) WEFT_REQUIRES(&call->lock)
 {
     if (!call->grpc || call->close_seen) {
         return WEFT_E_CANCELED;
@@ -114,7 +116,7 @@ static weft_status sendable_locked(const weft_rt_call *call)
 
 /* The last batch: [metadata] [message] status. bytes may be NULL and stay the caller's. */
 static weft_status end_locked(weft_rt_call *call, grpc_byte_buffer *bytes, weft_rt_code code,
-                              const char *text)
+                              const char *text) WEFT_REQUIRES(&call->lock)
 {
     WEFT_TRY(sendable_locked(call));
     grpc_op ops[3] = {0};
@@ -147,39 +149,40 @@ static weft_status end_locked(weft_rt_call *call, grpc_byte_buffer *bytes, weft_
 
 /* ---- telling the handler --------------------------------------------------------------------- */
 
-static void tell_message(weft_rt_call *call)
+static void tell_message(weft_rt_call *call) WEFT_REQUIRES(&call->lock)
 {
     weft_rt_message *message = call->message;
     call->message = NULL;
     call->in_message = true;
     call->recv_ended = call->recv_ended || call->method->kind != WEFT_RT_CLIENT_STREAM;
-    (void)pthread_mutex_unlock(&call->lock);
+    weft_rt_lock_give(&call->lock);
     if (!call->silent) {
         call->method->on_message(call->method->ctx, call, message);
     }
     weft_rt_message_unref(message);
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     call->in_message = false;
     read_locked(call);
 }
 
 static void tell(weft_rt_call *call, bool *flag, void (*callback)(void *ctx, weft_rt_call *call))
+    WEFT_REQUIRES(&call->lock)
 {
     *flag = false;
     if (callback && !call->silent) {
-        (void)pthread_mutex_unlock(&call->lock);
+        weft_rt_lock_give(&call->lock);
         callback(call->method->ctx, call);
-        (void)pthread_mutex_lock(&call->lock);
+        weft_rt_lock_take(&call->lock);
     }
 }
 
 /* The end; the lock is given up for good. */
-static void tell_closed(weft_rt_call *call)
+static void tell_closed(weft_rt_call *call) WEFT_RELEASE(&call->lock)
 {
     grpc_call *grpc = call->grpc;
     call->grpc = NULL;
     const bool cancelled = call->close_cancelled || !call->status_started;
-    (void)pthread_mutex_unlock(&call->lock);
+    weft_rt_lock_give(&call->lock);
     if (call->method->on_closed && !call->silent) {
         call->method->on_closed(call->method->ctx, call, cancelled);
     }
@@ -190,10 +193,10 @@ static void tell_closed(weft_rt_call *call)
 
 /* After each tag, with the lock held, which is given up: whoever comes first tells everything,
  * others leave their news to it. */
-static void settle(weft_rt_call *call)
+static void settle(weft_rt_call *call) WEFT_RELEASE(&call->lock)
 {
     if (call->telling) {
-        (void)pthread_mutex_unlock(&call->lock);
+        weft_rt_lock_give(&call->lock);
         return;
     }
     call->telling = true;
@@ -212,7 +215,7 @@ static void settle(weft_rt_call *call)
         }
     }
     call->telling = false;
-    (void)pthread_mutex_unlock(&call->lock);
+    weft_rt_lock_give(&call->lock);
 }
 
 /* ---- tags ------------------------------------------------------------------------------------ */
@@ -221,7 +224,7 @@ static void on_close(weft_rt_tag *tag, bool ok)
 {
     (void)ok; /* says nothing about this operation */
     weft_rt_call *call = WEFT_RT_OWNER(tag, weft_rt_call, close_tag);
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     call->outstanding--;
     call->close_seen = true;
     settle(call);
@@ -230,6 +233,7 @@ static void on_close(weft_rt_tag *tag, bool ok)
 
 /* What a finished read means. NULL bytes are the caller's half-close, or a failure. */
 static void take_received_locked(weft_rt_call *call, grpc_byte_buffer *bytes, bool ok)
+    WEFT_REQUIRES(&call->lock)
 {
     if (bytes && ok) {
         call->message = weft_rt_message_new(call->alloc, bytes);
@@ -241,7 +245,7 @@ static void take_received_locked(weft_rt_call *call, grpc_byte_buffer *bytes, bo
     }
     call->recv_ended = true;
     if (bytes) {
-        grpc_byte_buffer_destroy(bytes);
+        grpc_byte_buffer_destroy(bytes); /* of a call that failed meanwhile */
     } else if (ok && !grpc_call_failed_before_recv_message(call->grpc)) {
         if (call->method->kind == WEFT_RT_CLIENT_STREAM) {
             call->tell_half_close = true;
@@ -255,7 +259,7 @@ static void take_received_locked(weft_rt_call *call, grpc_byte_buffer *bytes, bo
 static void on_recv(weft_rt_tag *tag, bool ok)
 {
     weft_rt_call *call = WEFT_RT_OWNER(tag, weft_rt_call, recv_tag);
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     grpc_byte_buffer *bytes = call->received;
     call->received = NULL;
     call->outstanding--;
@@ -269,7 +273,7 @@ static void on_recv(weft_rt_tag *tag, bool ok)
 static void on_sent(weft_rt_tag *tag, bool ok)
 {
     weft_rt_call *call = WEFT_RT_OWNER(tag, weft_rt_call, send_tag);
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     call->outstanding--;
     call->send_busy = false;
     call->tell_writable = ok && !call->status_started;
@@ -282,7 +286,7 @@ static void on_status(weft_rt_tag *tag, bool ok)
 {
     (void)ok; /* RECV_CLOSE tells whether the caller got it */
     weft_rt_call *call = WEFT_RT_OWNER(tag, weft_rt_call, status_tag);
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     call->outstanding--;
     call->status_busy = false;
     touch_locked(call);
@@ -296,7 +300,7 @@ void weft_rt_call_begin(weft_rt_call *call, weft_rt_code code, const char *text)
     op.op = GRPC_OP_RECV_CLOSE_ON_SERVER;
     op.data.recv_close_on_server.cancelled = &call->close_cancelled;
     weft_rt_call_ref(call);
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     if (!start_locked(call, &op, 1, &call->close_tag)) {
         /* a defect of ours, and nothing is outstanding: give the call up here */
         call->silent = true;
@@ -308,7 +312,7 @@ void weft_rt_call_begin(weft_rt_call *call, weft_rt_code code, const char *text)
         } else {
             read_locked(call);
         }
-        (void)pthread_mutex_unlock(&call->lock);
+        weft_rt_lock_give(&call->lock);
     }
     weft_rt_call_unref(call);
 }
@@ -337,7 +341,7 @@ void *weft_rt_call_state(const weft_rt_call *call)
 
 weft_status weft_rt_call_reply(weft_rt_call *call, const void *data, size_t size)
 {
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     weft_status status = sendable_locked(call);
     if (status == WEFT_OK && call->method->kind == WEFT_RT_SERVER_STREAM) {
         status = WEFT_E_STATE;
@@ -347,32 +351,33 @@ weft_status weft_rt_call_reply(weft_rt_call *call, const void *data, size_t size
         status = end_locked(call, bytes, WEFT_RT_OK, NULL);
         grpc_byte_buffer_destroy(bytes);
     }
-    (void)pthread_mutex_unlock(&call->lock);
+    weft_rt_lock_give(&call->lock);
     return status;
 }
 
 weft_status weft_rt_call_fail(weft_rt_call *call, weft_rt_code code, const char *text)
 {
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     const weft_status status = end_locked(call, NULL, code, text);
-    (void)pthread_mutex_unlock(&call->lock);
+    weft_rt_lock_give(&call->lock);
     return status;
 }
 
 weft_status weft_rt_call_finish(weft_rt_call *call)
 {
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     weft_status status = sendable_locked(call);
     if (status == WEFT_OK) {
         status = call->method->kind == WEFT_RT_SERVER_STREAM
                      ? end_locked(call, NULL, WEFT_RT_OK, NULL)
                      : WEFT_E_STATE;
     }
-    (void)pthread_mutex_unlock(&call->lock);
+    weft_rt_lock_give(&call->lock);
     return status;
 }
 
 static weft_status send_locked(weft_rt_call *call, grpc_byte_buffer *bytes)
+    WEFT_REQUIRES(&call->lock)
 {
     grpc_op ops[2] = {0};
     size_t n = 0;
@@ -399,7 +404,7 @@ weft_status weft_rt_call_send(weft_rt_call *call, const void *header, size_t hea
     if (!weft_rt_part_valid(blob, offset, length)) {
         return WEFT_E_INVALID;
     }
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     weft_status status = sendable_locked(call);
     if (status == WEFT_OK && (call->send_busy || call->method->kind != WEFT_RT_SERVER_STREAM)) {
         status = WEFT_E_STATE;
@@ -409,30 +414,30 @@ weft_status weft_rt_call_send(weft_rt_call *call, const void *header, size_t hea
         status = send_locked(call, bytes);
         grpc_byte_buffer_destroy(bytes);
     }
-    (void)pthread_mutex_unlock(&call->lock);
+    weft_rt_lock_give(&call->lock);
     return status;
 }
 
 void weft_rt_call_pause(weft_rt_call *call)
 {
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     call->want_read = false;
-    (void)pthread_mutex_unlock(&call->lock);
+    weft_rt_lock_give(&call->lock);
 }
 
 void weft_rt_call_resume(weft_rt_call *call)
 {
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     call->want_read = true;
     if (call->grpc) {
         read_locked(call);
     }
-    (void)pthread_mutex_unlock(&call->lock);
+    weft_rt_lock_give(&call->lock);
 }
 
 void weft_rt_call_cancel(weft_rt_call *call, weft_rt_code code, const char *text)
 {
-    (void)pthread_mutex_lock(&call->lock);
+    weft_rt_lock_take(&call->lock);
     cancel_locked(call, code, text);
-    (void)pthread_mutex_unlock(&call->lock);
+    weft_rt_lock_give(&call->lock);
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#define PLAIN_SCHEME     "plain:"
 #define MAX_ARGS         20
 #define FIRST_BACKOFF_MS 500
 #define CONNECT_LIMIT_MS 10000
@@ -24,11 +25,21 @@ static weft_status check_proxy(const char *proxy, weft_err *err)
     return WEFT_OK;
 }
 
+/* "plain:127.0.0.1:7443": the same options without TLS; identity is where the name is kept. */
+static weft_status open_plain(weft_rt_channel_options *o,
+                              char identity[static WEFT_RT_IDENTITY_BYTES], weft_err *err)
+{
+    o->address += sizeof PLAIN_SCHEME - 1;
+    o->plain = true;
+    if (!o->plain_identity && o->tls && o->tls->cert_pem) {
+        WEFT_TRY(weft_rt_tls_identity(identity, WEFT_RT_IDENTITY_BYTES, o->tls->cert_pem, err));
+        o->plain_identity = identity;
+    }
+    return WEFT_OK;
+}
+
 static weft_status check_options(const weft_rt_channel_options *o, weft_err *err)
 {
-    if (!o || o->size != sizeof *o || !o->alloc || !o->address) {
-        WEFT_FAIL(err, WEFT_E_INVALID, "channel options need an address and an allocator");
-    }
     if (!weft_rt_address_valid(o->address)) {
         WEFT_FAIL(err, WEFT_E_INVALID, "the address %.100s is not host:port", o->address);
     }
@@ -125,9 +136,18 @@ static grpc_channel_credentials *make_credentials(const weft_rt_channel_options 
                                           NULL);
 }
 
-weft_status weft_rt_channel_new(weft_rt_channel **ret, const weft_rt_channel_options *options,
+weft_status weft_rt_channel_new(weft_rt_channel **ret, const weft_rt_channel_options *given,
                                 weft_err *err)
 {
+    if (!given || given->size != sizeof *given || !given->alloc || !given->address) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "channel options need an address and an allocator");
+    }
+    weft_rt_channel_options o = *given;
+    const weft_rt_channel_options *options = &o;
+    char identity[WEFT_RT_IDENTITY_BYTES];
+    if (strncmp(o.address, PLAIN_SCHEME, sizeof PLAIN_SCHEME - 1) == 0) {
+        WEFT_TRY(open_plain(&o, identity, err));
+    }
     WEFT_TRY(check_options(options, err));
     weft_rt_channel *channel = weft_array(options->alloc, 1, sizeof *channel);
     if (!channel) {

@@ -27,7 +27,9 @@ typedef struct weft_rt_channel weft_rt_channel;
 typedef struct weft_rt_channel_options {
     size_t size;
     const weft_alloc *alloc;
-    const char *address;    /* "host:7443", "127.0.0.1:7443", "[::1]:7443" */
+    /* "host:7443", "127.0.0.1:7443", "[::1]:7443"; "plain:127.0.0.1:7443" is plain, and whom the
+     * certificate in tls names is who we say we are: so programs run unchanged in benchmarks */
+    const char *address;
     const weft_rt_tls *tls; /* NULL with plain; without cert_pem: only the server is verified */
     bool plain;             /* no TLS: refused unless address is loopback */
     const char
@@ -52,8 +54,7 @@ typedef struct weft_rt_channel_options {
  *         weft_rt_tls_check; WEFT_E_NOMEM.
  */
 WEFT_NODISCARD weft_status weft_rt_channel_new(weft_rt_channel **ret,
-                                               const weft_rt_channel_options *options,
-                                               weft_err *err);
+                                               const weft_rt_channel_options *given, weft_err *err);
 /** Calls that are under way go on. NULL is allowed. */
 void weft_rt_channel_free(weft_rt_channel *channel);
 /** Forget the backoff: the next call connects at once. Owner thread. */
@@ -79,8 +80,8 @@ typedef struct weft_rt_loop_options {
 /** @return WEFT_OK; WEFT_E_NOMEM; WEFT_E_IO no thread or descriptor. */
 WEFT_NODISCARD weft_status weft_rt_loop_new(weft_rt_loop **ret, const weft_rt_loop_options *options,
                                             weft_err *err);
-/** Cancels calls that are left (their on_done does not come), waits for them, frees. NULL is
- * allowed. Blocks for milliseconds. */
+/** Cancels calls that are left (their on_done does not come, their handles go with the loop), waits
+ * for them, frees. NULL is allowed. Blocks for milliseconds. */
 void weft_rt_loop_free(weft_rt_loop *loop);
 
 /**

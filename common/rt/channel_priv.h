@@ -5,6 +5,7 @@
 
 #include "rt/channel.h"
 #include "rt/cq_priv.h"
+#include "rt/locks.h"
 
 #include <grpc/grpc.h>
 #include <pthread.h>
@@ -36,7 +37,7 @@ struct weft_rt_loop {
     bool threaded;
     int fd; /* eventfd, or -1 */
     pthread_t thread;
-    pthread_mutex_t lock;
+    weft_rt_lock lock;
     weft_rt_tag *first; /* guarded by lock; completed tags, oldest first */
     weft_rt_tag *last;  /* guarded by lock; valid while first is */
 };

@@ -21,7 +21,7 @@ weft_status weft_rt_clients_init(weft_rt_clients *clients, const weft_alloc *all
     }
     uint64_t seed = 0;
     WEFT_TRY(weft_entropy_system.fill(weft_entropy_system.self, &seed, sizeof seed, err));
-    weft_rt_client **buckets = weft_array(alloc, n, sizeof *buckets);
+    weft_rt_client **buckets = weft_array(alloc, n, sizeof(weft_rt_client *));
     if (!buckets) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for the table of clients");
     }

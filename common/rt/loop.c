@@ -32,14 +32,14 @@ static void *collect(void *arg)
     while (weft_rt_cq_next(loop->cq, WEFT_RT_NO_TIMEOUT, &tag, &ok) == WEFT_RT_NEXT_EVENT) {
         tag->ok = ok;
         tag->next = NULL;
-        (void)pthread_mutex_lock(&loop->lock);
+        weft_rt_lock_take(&loop->lock);
         if (loop->first) {
             loop->last->next = tag;
         } else {
             loop->first = tag;
         }
         loop->last = tag;
-        (void)pthread_mutex_unlock(&loop->lock);
+        weft_rt_lock_give(&loop->lock);
         ring(loop);
     }
     return NULL;
@@ -121,7 +121,7 @@ weft_status weft_rt_loop_new(weft_rt_loop **ret, const weft_rt_loop_options *opt
     }
     loop->alloc = options->alloc;
     loop->fd = -1;
-    (void)pthread_mutex_init(&loop->lock, NULL); /* a plain mutex: cannot fail on Linux */
+    weft_rt_lock_init(&loop->lock);
     grpc_init();
     loop->cq = grpc_completion_queue_create_for_next(NULL);
     const weft_status status =
@@ -174,10 +174,10 @@ static void run_collected(weft_rt_loop *loop)
 {
     uint64_t count = 0;
     (void)!read(loop->fd, &count, sizeof count); /* nothing there is fine */
-    (void)pthread_mutex_lock(&loop->lock);
+    weft_rt_lock_take(&loop->lock);
     weft_rt_tag *tag = loop->first;
     loop->first = NULL;
-    (void)pthread_mutex_unlock(&loop->lock);
+    weft_rt_lock_give(&loop->lock);
     while (tag) {
         weft_rt_tag *next = tag->next; /* before the tag's owner may go */
         run_tag(loop, tag, tag->ok);
@@ -255,6 +255,6 @@ void weft_rt_loop_free(weft_rt_loop *loop)
     if (loop->fd >= 0) {
         (void)close(loop->fd); /* an eventfd: nothing to lose */
     }
-    (void)pthread_mutex_destroy(&loop->lock);
+    weft_rt_lock_done(&loop->lock);
     weft_free(loop->alloc, loop);
 }

@@ -16,7 +16,7 @@ static void sweep(weft_rt_server *server)
     weft_rt_call *late[SWEEP_AT_ONCE];
     size_t n = 0;
     const uint64_t now = weft_rt_now_ms();
-    (void)pthread_mutex_lock(&server->lock);
+    weft_rt_lock_take(&server->lock);
     for (size_t b = 0; b < server->clients.n_buckets; b++) {
         for (weft_rt_client *client = server->clients.buckets[b]; client; client = client->next) {
             for (weft_rt_call *call = client->calls; call && n < SWEEP_AT_ONCE;
@@ -29,7 +29,7 @@ static void sweep(weft_rt_server *server)
         }
     }
     server->stats.cut_idle += n;
-    (void)pthread_mutex_unlock(&server->lock);
+    weft_rt_lock_give(&server->lock);
     for (size_t i = 0; i < n; i++) {
         char text[96];
         (void)snprintf(text, sizeof text, "nothing moved for %u ms, the most allowed",

@@ -3,6 +3,8 @@
  */
 #include "rt/queue.h"
 
+#include "rt/locks.h"
+
 #include <pthread.h>
 #include <string.h>
 
@@ -11,7 +13,7 @@
 
 struct weft_rt_pool {
     const weft_alloc *alloc;
-    pthread_mutex_t lock;
+    weft_rt_lock lock;
     pthread_cond_t filled;
     weft_rt_node *first; /* guarded by lock; oldest waiting job */
     weft_rt_node *last;  /* guarded by lock; valid while first is */
@@ -29,15 +31,15 @@ static weft_rt_job *job_of(weft_rt_node *node)
 /* The next job, or NULL when the pool stops and none is left. */
 static weft_rt_job *next_job(weft_rt_pool *pool)
 {
-    (void)pthread_mutex_lock(&pool->lock);
+    weft_rt_lock_take(&pool->lock);
     while (!pool->first && !pool->stopping) {
-        (void)pthread_cond_wait(&pool->filled, &pool->lock);
+        (void)pthread_cond_wait(&pool->filled, &pool->lock.mutex);
     }
     weft_rt_node *node = pool->first;
     if (node) {
         pool->first = node->next;
     }
-    (void)pthread_mutex_unlock(&pool->lock);
+    weft_rt_lock_give(&pool->lock);
     return node ? job_of(node) : NULL;
 }
 
@@ -46,9 +48,9 @@ static void *work(void *arg)
     weft_rt_pool *pool = arg;
     for (weft_rt_job *job = next_job(pool); job; job = next_job(pool)) {
         job->run(job);
-        (void)pthread_mutex_lock(&pool->lock);
+        weft_rt_lock_take(&pool->lock);
         pool->busy--;
-        (void)pthread_mutex_unlock(&pool->lock);
+        weft_rt_lock_give(&pool->lock);
     }
     return NULL;
 }
@@ -69,7 +71,7 @@ weft_status weft_rt_pool_new(weft_rt_pool **ret, const weft_alloc *alloc, uint32
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a pool of threads");
     }
     pool->alloc = alloc;
-    (void)pthread_mutex_init(&pool->lock, NULL); /* plain ones: cannot fail on Linux */
+    weft_rt_lock_init(&pool->lock);
     (void)pthread_cond_init(&pool->filled, NULL);
     while (pool->n_threads < n_threads) {
         const int sys = pthread_create(&pool->threads[pool->n_threads], NULL, work, pool);
@@ -86,7 +88,7 @@ weft_status weft_rt_pool_new(weft_rt_pool **ret, const weft_alloc *alloc, uint32
 
 bool weft_rt_pool_submit(weft_rt_pool *pool, weft_rt_job *job)
 {
-    (void)pthread_mutex_lock(&pool->lock);
+    weft_rt_lock_take(&pool->lock);
     const bool open = !pool->stopping;
     if (open) {
         job->node.next = NULL;
@@ -99,24 +101,24 @@ bool weft_rt_pool_submit(weft_rt_pool *pool, weft_rt_job *job)
         pool->busy++;
         (void)pthread_cond_signal(&pool->filled);
     }
-    (void)pthread_mutex_unlock(&pool->lock);
+    weft_rt_lock_give(&pool->lock);
     return open;
 }
 
 size_t weft_rt_pool_busy(weft_rt_pool *pool)
 {
-    (void)pthread_mutex_lock(&pool->lock);
+    weft_rt_lock_take(&pool->lock);
     const size_t busy = pool->busy;
-    (void)pthread_mutex_unlock(&pool->lock);
+    weft_rt_lock_give(&pool->lock);
     return busy;
 }
 
 void weft_rt_pool_stop(weft_rt_pool *pool)
 {
-    (void)pthread_mutex_lock(&pool->lock);
+    weft_rt_lock_take(&pool->lock);
     pool->stopping = true;
     (void)pthread_cond_broadcast(&pool->filled);
-    (void)pthread_mutex_unlock(&pool->lock);
+    weft_rt_lock_give(&pool->lock);
     for (uint32_t i = 0; i < pool->n_threads; i++) {
         (void)pthread_join(pool->threads[i], NULL); /* our own, joined once */
     }
@@ -128,7 +130,7 @@ void weft_rt_pool_free(weft_rt_pool *pool)
     if (pool) {
         weft_rt_pool_stop(pool);
         (void)pthread_cond_destroy(&pool->filled);
-        (void)pthread_mutex_destroy(&pool->lock);
+        weft_rt_lock_done(&pool->lock);
         weft_free(pool->alloc, pool);
     }
 }

@@ -69,6 +69,7 @@ static weft_status set_openssl(weft_err *err)
         ERR_clear_error();
         WEFT_FAIL(err, WEFT_E_CRYPTO, "OpenSSL refuses its settings at line %ld", line);
     }
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): from main, before there is a second thread */
     if (setenv("GRPC_SSL_CIPHER_SUITES", SUITE_NO_ECDSA_CAN_SERVE, 1) != 0) {
         WEFT_FAIL_SYS(err, errno, "cannot set the environment");
     }
@@ -154,9 +155,11 @@ weft_status weft_rt_process_setup(const weft_rt_process_options *options, weft_e
     }
     if (options->tune_malloc) {
         /* hints: an allocator that does not know them works, too */
+        /* NOLINTBEGIN(concurrency-mt-unsafe): from main, before there is a second thread */
         (void)mallopt(M_TRIM_THRESHOLD, MALLOC_KEEP_BYTES);
         (void)mallopt(M_MMAP_THRESHOLD, MALLOC_MAP_BYTES);
         (void)mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+        /* NOLINTEND(concurrency-mt-unsafe) */
     }
     if (options->log) {
         atomic_store(&grpc_log, options->log);

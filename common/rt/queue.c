@@ -2,13 +2,15 @@
 /* Owns the queue into an owner loop: any thread pushes, one takes. */
 #include "rt/queue.h"
 
+#include "rt/locks.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <time.h>
 
 struct weft_rt_queue {
     const weft_alloc *alloc;
-    pthread_mutex_t lock;
+    weft_rt_lock lock;
     pthread_cond_t filled; /* on the monotonic clock */
     weft_rt_node *first;   /* guarded by lock; oldest */
     weft_rt_node *last;    /* guarded by lock; valid while first is */
@@ -34,7 +36,7 @@ weft_status weft_rt_queue_new(weft_rt_queue **ret, const weft_alloc *alloc, weft
         weft_free(alloc, queue);
         WEFT_FAIL_SYS(err, sys, "no condition variable for a queue");
     }
-    (void)pthread_mutex_init(&queue->lock, NULL); /* a plain mutex: cannot fail on Linux */
+    weft_rt_lock_init(&queue->lock);
     *ret = queue;
     return WEFT_OK;
 }
@@ -43,14 +45,14 @@ void weft_rt_queue_free(weft_rt_queue *queue)
 {
     if (queue) {
         (void)pthread_cond_destroy(&queue->filled); /* nobody waits: see the header */
-        (void)pthread_mutex_destroy(&queue->lock);
+        weft_rt_lock_done(&queue->lock);
         weft_free(queue->alloc, queue);
     }
 }
 
 bool weft_rt_queue_push(weft_rt_queue *queue, weft_rt_node *node)
 {
-    (void)pthread_mutex_lock(&queue->lock);
+    weft_rt_lock_take(&queue->lock);
     const bool open = !queue->closed;
     if (open) {
         node->next = NULL;
@@ -62,7 +64,7 @@ bool weft_rt_queue_push(weft_rt_queue *queue, weft_rt_node *node)
         queue->last = node;
         (void)pthread_cond_signal(&queue->filled);
     }
-    (void)pthread_mutex_unlock(&queue->lock);
+    weft_rt_lock_give(&queue->lock);
     return open;
 }
 
@@ -82,35 +84,35 @@ static struct timespec time_after(uint32_t timeout_ms)
 weft_rt_node *weft_rt_queue_take(weft_rt_queue *queue, uint32_t timeout_ms)
 {
     const struct timespec until = time_after(timeout_ms);
-    (void)pthread_mutex_lock(&queue->lock);
+    weft_rt_lock_take(&queue->lock);
     int sys = 0;
     while (!queue->first && !queue->woken && !queue->closed && sys != ETIMEDOUT) {
         if (timeout_ms == UINT32_MAX) {
-            sys = pthread_cond_wait(&queue->filled, &queue->lock);
+            sys = pthread_cond_wait(&queue->filled, &queue->lock.mutex);
         } else {
-            sys = pthread_cond_timedwait(&queue->filled, &queue->lock, &until);
+            sys = pthread_cond_timedwait(&queue->filled, &queue->lock.mutex, &until);
         }
     }
     weft_rt_node *all = queue->first;
     queue->first = NULL;
     queue->last = NULL;
     queue->woken = false;
-    (void)pthread_mutex_unlock(&queue->lock);
+    weft_rt_lock_give(&queue->lock);
     return all;
 }
 
 void weft_rt_queue_wake(weft_rt_queue *queue)
 {
-    (void)pthread_mutex_lock(&queue->lock);
+    weft_rt_lock_take(&queue->lock);
     queue->woken = true;
     (void)pthread_cond_signal(&queue->filled);
-    (void)pthread_mutex_unlock(&queue->lock);
+    weft_rt_lock_give(&queue->lock);
 }
 
 void weft_rt_queue_close(weft_rt_queue *queue)
 {
-    (void)pthread_mutex_lock(&queue->lock);
+    weft_rt_lock_take(&queue->lock);
     queue->closed = true;
     (void)pthread_cond_signal(&queue->filled);
-    (void)pthread_mutex_unlock(&queue->lock);
+    weft_rt_lock_give(&queue->lock);
 }

@@ -66,9 +66,11 @@ static void copy_details(char out[static MAX_TEXT_BYTES], grpc_slice details)
 {
     size_t n = GRPC_SLICE_LENGTH(details);
     n = n < MAX_TEXT_BYTES ? n : MAX_TEXT_BYTES - 1;
-    const uint8_t *from = GRPC_SLICE_START_PTR(details);
+    memcpy(out, GRPC_SLICE_START_PTR(details), n);
     for (size_t i = 0; i < n; i++) {
-        out[i] = from[i] >= 0x20 && from[i] < 0x7F ? (char)from[i] : '?';
+        if (out[i] < 0x20 || out[i] > 0x7E) {
+            out[i] = '?';
+        }
     }
     out[n] = 0;
 }

@@ -14,10 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAX_METHODS  64
-#define MAX_ARGS     16
-#define MIN_SWEEP_MS 20
-#define MAX_SWEEP_MS 1000
+#define MAX_METHODS     64
+#define MAX_ARGS        16
+#define MIN_SWEEP_MS    20
+#define MAX_SWEEP_MS    1000
+#define CUT_AT_ONCE     16
+#define MAX_OWN_POLLERS 4
 
 /* ---- options --------------------------------------------------------------------------------- */
 
@@ -48,9 +50,9 @@ static weft_status check_options(const weft_rt_server_options *o, weft_err *err)
         WEFT_FAIL(err, WEFT_E_INVALID, "a server has 1 to %d methods, not %zu", MAX_METHODS,
                   o->n_methods);
     }
-    if (o->n_pollers < 1 || o->n_pollers > WEFT_RT_MAX_POLLERS) {
-        WEFT_FAIL(err, WEFT_E_INVALID, "a server has 1 to %d pollers, not %u", WEFT_RT_MAX_POLLERS,
-                  o->n_pollers);
+    if (o->n_pollers > WEFT_RT_MAX_POLLERS) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "a server has at most %d pollers, not %u",
+                  WEFT_RT_MAX_POLLERS, o->n_pollers);
     }
     if (o->max_calls == 0 || o->max_calls_per_client == 0 || o->idle_ms == 0 ||
         o->max_message_bytes == 0 || o->max_message_bytes > INT_MAX || o->quota_bytes == 0) {
@@ -84,12 +86,21 @@ static uint32_t sweep_interval(const weft_rt_server_options *o)
     return interval < MAX_SWEEP_MS ? interval : MAX_SWEEP_MS;
 }
 
+static uint32_t half_the_cores(void)
+{
+    const long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+    if (half < 1) {
+        return 1;
+    }
+    return half < MAX_OWN_POLLERS ? (uint32_t)half : MAX_OWN_POLLERS;
+}
+
 /* ---- building -------------------------------------------------------------------------------- */
 
 static weft_status allocate(weft_rt_server *server, const weft_rt_server_options *o, weft_err *err)
 {
     server->n_methods = (uint32_t)o->n_methods;
-    server->n_slots = (size_t)o->n_pollers * (o->n_methods + 1) * WEFT_RT_ARMED;
+    server->n_slots = (size_t)server->options.n_pollers * (o->n_methods + 1) * WEFT_RT_ARMED;
     server->methods = weft_array(o->alloc, o->n_methods, sizeof *server->methods);
     server->registered = weft_array(o->alloc, o->n_methods, sizeof *server->registered);
     server->slots = weft_array(o->alloc, server->n_slots, sizeof *server->slots);
@@ -210,10 +221,10 @@ static void shutdown_done(weft_rt_tag *tag, bool ok)
 {
     (void)ok; /* always true */
     weft_rt_server *server = WEFT_RT_OWNER(tag, weft_rt_server, shutdown_tag);
-    (void)pthread_mutex_lock(&server->lock);
+    weft_rt_lock_take(&server->lock);
     server->shut = true;
     (void)pthread_cond_signal(&server->quiet);
-    (void)pthread_mutex_unlock(&server->lock);
+    weft_rt_lock_give(&server->lock);
 }
 
 static weft_status build(weft_rt_server *server, const weft_rt_server_options *o, weft_err *err)
@@ -239,10 +250,13 @@ weft_status weft_rt_server_new(weft_rt_server **ret, const weft_rt_server_option
     }
     server->alloc = options->alloc;
     server->options = *options;
+    if (options->n_pollers == 0) {
+        server->options.n_pollers = half_the_cores();
+    }
     server->sweep_ms = sweep_interval(options);
     server->shutdown_tag.done = shutdown_done;
-    (void)pthread_mutex_init(&server->lock, NULL); /* plain ones: cannot fail on Linux */
-    (void)pthread_mutex_init(&server->tls_lock, NULL);
+    weft_rt_lock_init(&server->lock);
+    weft_rt_lock_init(&server->tls_lock);
     pthread_condattr_t attr;
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -271,9 +285,9 @@ uint16_t weft_rt_server_port(const weft_rt_server *server)
 
 void weft_rt_server_stats_get(weft_rt_server *server, weft_rt_server_stats *ret)
 {
-    (void)pthread_mutex_lock(&server->lock);
+    weft_rt_lock_take(&server->lock);
     *ret = server->stats;
-    (void)pthread_mutex_unlock(&server->lock);
+    weft_rt_lock_give(&server->lock);
 }
 
 size_t weft_rt_server_cancel_peer(weft_rt_server *server, const char *identity, weft_rt_code code,
@@ -283,18 +297,18 @@ size_t weft_rt_server_cancel_peer(weft_rt_server *server, const char *identity, 
      * the table until they are over */
     size_t cut = 0;
     for (;;) {
-        weft_rt_call *some[16];
+        weft_rt_call *some[CUT_AT_ONCE];
         size_t n = 0;
-        (void)pthread_mutex_lock(&server->lock);
+        weft_rt_lock_take(&server->lock);
         weft_rt_client *client = weft_rt_clients_find(&server->clients, identity);
-        for (weft_rt_call *call = client ? client->calls : NULL;
-             call && n < sizeof some / sizeof *some; call = call->next_of_client) {
+        for (weft_rt_call *call = client ? client->calls : NULL; call && n < CUT_AT_ONCE;
+             call = call->next_of_client) {
             if (!call->cut) {
                 call->cut = true;
                 some[n++] = weft_rt_call_ref(call);
             }
         }
-        (void)pthread_mutex_unlock(&server->lock);
+        weft_rt_lock_give(&server->lock);
         for (size_t i = 0; i < n; i++) {
             weft_rt_call_cancel(some[i], code, text);
             weft_rt_call_unref(some[i]);
@@ -313,25 +327,25 @@ static bool wait_shut(weft_rt_server *server, uint64_t deadline_ms)
 {
     const struct timespec until = {(time_t)(deadline_ms / 1000),
                                    (long)(deadline_ms % 1000) * 1000000L};
-    (void)pthread_mutex_lock(&server->lock);
+    weft_rt_lock_take(&server->lock);
     int sys = 0;
     while (!server->shut && sys != ETIMEDOUT) {
         sys = deadline_ms == UINT64_MAX
-                  ? pthread_cond_wait(&server->quiet, &server->lock)
-                  : pthread_cond_timedwait(&server->quiet, &server->lock, &until);
+                  ? pthread_cond_wait(&server->quiet, &server->lock.mutex)
+                  : pthread_cond_timedwait(&server->quiet, &server->lock.mutex, &until);
     }
     const bool shut = server->shut;
-    (void)pthread_mutex_unlock(&server->lock);
+    weft_rt_lock_give(&server->lock);
     return shut;
 }
 
 static void wait_quiet(weft_rt_server *server)
 {
-    (void)pthread_mutex_lock(&server->lock);
+    weft_rt_lock_take(&server->lock);
     while (server->stats.calls_live > 0 || server->refusals > 0 || server->armed > 0) {
-        (void)pthread_cond_wait(&server->quiet, &server->lock);
+        (void)pthread_cond_wait(&server->quiet, &server->lock.mutex);
     }
-    (void)pthread_mutex_unlock(&server->lock);
+    weft_rt_lock_give(&server->lock);
 }
 
 void weft_rt_server_drain(weft_rt_server *server, uint32_t deadline_ms)
@@ -388,7 +402,7 @@ void weft_rt_server_free(weft_rt_server *server)
     weft_free(server->alloc, server->registered);
     weft_free(server->alloc, server->methods);
     (void)pthread_cond_destroy(&server->quiet);
-    (void)pthread_mutex_destroy(&server->tls_lock);
-    (void)pthread_mutex_destroy(&server->lock);
+    weft_rt_lock_done(&server->tls_lock);
+    weft_rt_lock_done(&server->lock);
     weft_free(server->alloc, server);
 }

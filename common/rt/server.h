@@ -83,7 +83,9 @@ typedef struct weft_rt_server_options {
      * WEFT_ERR_MSG_BYTES and is sent to the caller. NULL: all are allowed. Poller threads. */
     weft_rt_code (*authorize)(void *ctx, const char *path, const weft_rt_peer *peer, char *text);
     void *authorize_ctx;
-    uint32_t n_pollers;            /* threads, each with a completion queue; 1 per free core */
+    /* Threads, each with a completion queue of its own. One does about 1 GB/s over TLS; a second
+     * one on two cores that others use, too, costs throughput. 0: half the cores, 1 to 4. */
+    uint32_t n_pollers;
     uint32_t max_calls;            /* at once, in total; more are RESOURCE_EXHAUSTED */
     uint32_t max_calls_per_client; /* at once, by identity (anonymous: by host address) */
     uint32_t max_calls_anonymous;  /* at once, in total: strangers never crowd clients out */
@@ -100,7 +102,7 @@ typedef struct weft_rt_server_options {
     {                                                                                              \
         .size = sizeof(weft_rt_server_options),                                                    \
         .alloc = &weft_alloc_std,                                                                  \
-        .n_pollers = 2,                                                                            \
+        .n_pollers = 0,                                                                            \
         .max_calls = 20000,                                                                        \
         .max_calls_per_client = 8,                                                                 \
         .max_calls_anonymous = 64,                                                                 \

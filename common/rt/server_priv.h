@@ -73,7 +73,7 @@ struct weft_rt_call {
     weft_rt_peer peer;
     void *state;                  /* the handler's */
     atomic_uint_least64_t due_ms; /* when our patience ends; 0: we wait for nothing */
-    pthread_mutex_t lock;
+    weft_rt_lock lock;
     /* all below: guarded by lock */
     grpc_call *grpc;            /* NULL once the call is over */
     grpc_byte_buffer *received; /* written by gRPC while recv_busy */
@@ -137,7 +137,7 @@ struct weft_rt_server {
     bool drained;
     weft_rt_tag shutdown_tag;
 
-    pthread_mutex_t lock;
+    weft_rt_lock lock;
     pthread_cond_t quiet;       /* something below reached its end */
     weft_rt_clients clients;    /* guarded by lock */
     weft_rt_server_stats stats; /* guarded by lock */
@@ -146,7 +146,7 @@ struct weft_rt_server {
     size_t armed;               /* guarded by lock; slots */
     bool shut;                  /* guarded by lock; gRPC's shutdown is complete */
 
-    pthread_mutex_t tls_lock;
+    weft_rt_lock tls_lock;
     char *ca_pem, *cert_pem, *key_pem; /* guarded by tls_lock; owned */
     uint64_t tls_generation;           /* guarded by tls_lock */
     uint64_t tls_delivered;            /* guarded by tls_lock */

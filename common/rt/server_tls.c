@@ -38,12 +38,12 @@ weft_status weft_rt_server_set_tls(weft_rt_server *server, const weft_rt_tls *tl
     char *key = weft_string_copy(server->alloc, tls->key_pem, SIZE_MAX);
     const bool complete = ca && cert && key;
     if (complete) {
-        (void)pthread_mutex_lock(&server->tls_lock);
+        weft_rt_lock_take(&server->tls_lock);
         swap(&ca, &server->ca_pem);
         swap(&cert, &server->cert_pem);
         swap(&key, &server->key_pem);
         server->tls_generation++;
-        (void)pthread_mutex_unlock(&server->tls_lock);
+        weft_rt_lock_give(&server->tls_lock);
     }
     wipe(server->alloc, &ca); /* the old ones */
     wipe(server->alloc, &cert);
@@ -69,7 +69,7 @@ static grpc_ssl_certificate_config_reload_status fetch(void *arg,
 {
     weft_rt_server *server = arg;
     grpc_ssl_certificate_config_reload_status status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_UNCHANGED;
-    (void)pthread_mutex_lock(&server->tls_lock);
+    weft_rt_lock_take(&server->tls_lock);
     if (server->tls_delivered != server->tls_generation) {
         const grpc_ssl_pem_key_cert_pair pair = {server->key_pem, server->cert_pem};
         *config = grpc_ssl_server_certificate_config_create(server->ca_pem, &pair, 1);
@@ -80,7 +80,7 @@ static grpc_ssl_certificate_config_reload_status fetch(void *arg,
             status = GRPC_SSL_CERTIFICATE_CONFIG_RELOAD_FAIL;
         }
     }
-    (void)pthread_mutex_unlock(&server->tls_lock);
+    weft_rt_lock_give(&server->tls_lock);
     return status;
 }
 

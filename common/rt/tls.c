@@ -9,6 +9,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <string.h>
 
 static void bio_done(BIO **bio)
@@ -26,10 +27,16 @@ static void key_done(EVP_PKEY **key)
     EVP_PKEY_free(*key);
 }
 
+static void names_done(GENERAL_NAMES **names)
+{
+    GENERAL_NAMES_free(*names);
+}
+
 #define AUTO_BIO  __attribute__((cleanup(bio_done))) BIO
 #define AUTO_X509 __attribute__((cleanup(x509_done))) X509
 #define AUTO_KEY  __attribute__((cleanup(key_done))) EVP_PKEY
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): OpenSSL fixes the type */
 static int no_passphrase(char *out, int size, int writing, void *arg)
 {
     (void)out;
@@ -118,4 +125,28 @@ weft_status weft_rt_tls_check(const weft_rt_tls *tls, bool need_identity, weft_e
     AUTO_X509 *ca = NULL;
     WEFT_TRY(read_certs(&ca, tls->ca_pem, "CA certificate", err));
     return tls->cert_pem ? check_pair(tls->cert_pem, tls->key_pem, err) : WEFT_OK;
+}
+
+weft_status weft_rt_tls_identity(char *out, size_t out_size, const char *cert_pem, weft_err *err)
+{
+    AUTO_X509 *cert = NULL;
+    WEFT_TRY(read_certs(&cert, cert_pem, "own certificate", err));
+    __attribute__((cleanup(names_done))) GENERAL_NAMES *names =
+        X509_get_ext_d2i(cert, NID_subject_alt_name, NULL, NULL);
+    const char *uri = "";
+    size_t n = 0;
+    for (int i = 0; n == 0 && i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type == GEN_URI) {
+            uri = (const char *)ASN1_STRING_get0_data(name->d.uniformResourceIdentifier);
+            n = (size_t)ASN1_STRING_length(name->d.uniformResourceIdentifier);
+        }
+    }
+    if (n >= out_size) {
+        WEFT_FAIL(err, WEFT_E_LIMIT,
+                  "the certificate's name has %zu bytes, at most %zu are allowed", n, out_size - 1);
+    }
+    memcpy(out, uri, n);
+    out[n] = 0;
+    return WEFT_OK;
 }

@@ -9,6 +9,7 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 typedef struct weft_rt_tls {
     const char *ca_pem;   /* one or more certificates that vouch for the other end */
@@ -24,5 +25,12 @@ typedef struct weft_rt_tls {
  */
 WEFT_NODISCARD weft_status weft_rt_tls_check(const weft_rt_tls *tls, bool need_identity,
                                              weft_err *err);
+
+/**
+ * Whom a certificate names: the first URI in its subject alternative name, as text; "" for none.
+ * @return WEFT_OK; WEFT_E_FORMAT not a PEM certificate; WEFT_E_LIMIT longer than out_size - 1.
+ */
+WEFT_NODISCARD weft_status weft_rt_tls_identity(char *out, size_t out_size, const char *cert_pem,
+                                                weft_err *err);
 
 #endif
