@@ -197,8 +197,9 @@ weft_status weft_csv_each(const weft_schema *schema, weft_source *source, weft_c
     c->at = weft_array(a, schema->n_columns, sizeof *c->at);
     weft_status status = WEFT_OK;
     if (!c->cells || !c->at) {
-        status = weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__, "no memory to read %.120s",
-                              source->name);
+        status = WEFT_E_NOMEM;
+        (void)weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__, "no memory to read %.120s",
+                           source->name);
     }
     if (status == WEFT_OK) {
         for (uint32_t i = 0; i < schema->n_columns; i++) {

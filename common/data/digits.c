@@ -244,7 +244,7 @@ static void ink_stroke(float *canvas, const stroke *s, const hand *h)
 
 static const template *pick(uint32_t digit, weft_rng *rng)
 {
-    int found[N_TEMPLATES];
+    int found[N_TEMPLATES] = {0};
     uint32_t n = 0;
     for (int i = 0; i < N_TEMPLATES; i++) {
         if (templates[i].digit == (int)digit) {

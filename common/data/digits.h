@@ -12,7 +12,7 @@
 #include "data/dataset.h"
 
 #define WEFT_DIGITS_SIDE   28U
-#define WEFT_DIGITS_PIXELS (28U * 28U)
+#define WEFT_DIGITS_PIXELS 784U /* 28 * 28 */
 
 /* A client's hand: added to every digit it writes. All 0: the common style. */
 typedef struct weft_digits_style {

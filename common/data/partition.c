@@ -141,8 +141,9 @@ weft_status weft_partition_shards(weft_partition **ret, const weft_data *data, u
     uint32_t *shard = weft_array(a, (size_t)n_shards, sizeof *shard);
     weft_status status = WEFT_OK;
     if (!sorted || !shard) {
-        status = weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
-                              "no memory for %" PRIu64 " shards", n_shards);
+        status = WEFT_E_NOMEM;
+        (void)weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
+                           "no memory for %" PRIu64 " shards", n_shards);
     } else {
         status = sort_by(sorted, data->classes, data->n, data->n_classes, NULL, a, err);
     }
@@ -290,8 +291,9 @@ weft_status weft_partition_dirichlet(weft_partition **ret, const weft_data *data
     uint64_t *size = weft_array(a, n_parts, sizeof *size);
     weft_status status = WEFT_OK;
     if (!part || !share || !first || !size) {
-        status = weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
-                              "no memory for a partition of %" PRIu32 " examples", data->n);
+        status = WEFT_E_NOMEM;
+        (void)weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
+                           "no memory for a partition of %" PRIu32 " examples", data->n);
     } else {
         status = dirichlet(p, data, alpha, min_examples, seed, part, share, first, size, err);
     }

@@ -170,7 +170,10 @@ static weft_status char_value(parser *p, piece value, const char *name, char *re
     char *text = NULL;
     WEFT_TRY(text_of(p, value, &text));
     const bool tab = strcmp(text, "tab") == 0;
-    const char c = tab ? '\t' : text[0];
+    char c = text[0];
+    if (tab) {
+        c = '\t';
+    }
     const bool one = tab || (strlen(text) == 1 && c != '"' && c > ' ') || strcmp(text, " ") == 0;
     weft_free(p->alloc, text);
     if (!one) {

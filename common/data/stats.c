@@ -168,8 +168,9 @@ weft_status weft_stats_compute(float *out, uint64_t *ret_n_examples, const weft_
     t.rest = weft_array(a, n_sums, sizeof *t.rest);
     weft_status status = WEFT_OK;
     if (!t.sum || !t.rest) {
-        status = weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
-                              "no memory for %" PRIu32 " sums", n_sums);
+        status = WEFT_E_NOMEM;
+        (void)weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
+                           "no memory for %" PRIu32 " sums", n_sums);
     } else {
         status = weft_csv_each(schema, source, add_row, &t, a, err);
     }

@@ -178,7 +178,7 @@ static weft_status load(loaded *l, const char *path, const weft_spec *spec, weft
                         weft_weights_format format, const weft_alloc *a, weft_err *err)
 {
     weft_buf text;
-    weft_buf_init(&text, a, WEFT_MAX_SPEC_BYTES * 2);
+    weft_buf_init(&text, a, (size_t)WEFT_MAX_SPEC_BYTES * 2);
     weft_status status = weft_weights_read_meta(&l->meta, &text, format, file.data, file.size, err);
     if (status == WEFT_OK) {
         status = choose_spec(l, spec, &text, path, a, err);

@@ -43,7 +43,8 @@ static weft_status print_spec(weft_buf *out, const weft_spec *spec, bool *first,
                               const weft_alloc *a, weft_err *err)
 {
     weft_buf text;
-    weft_buf_init(&text, a, WEFT_MAX_SPEC_BYTES * 2); /* canonical text may be a little longer */
+    weft_buf_init(&text, a,
+                  (size_t)WEFT_MAX_SPEC_BYTES * 2); /* canonical text may be a little longer */
     weft_status status = weft_spec_print(spec, &text, err);
     if (status == WEFT_OK) {
         const char *t = weft_buf_text(&text);

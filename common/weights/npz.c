@@ -187,8 +187,9 @@ weft_status weft_npz_write(weft_buf *out, const weft_spec *spec, const weft_layo
     if (npy && scratch) {
         status = write_npz(out, npy, spec, layout, weights, meta, scratch, a, err);
     } else {
-        status = weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
-                              "no memory for a model of %" PRIu64 " values", layout->n_params);
+        status = WEFT_E_NOMEM;
+        (void)weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
+                           "no memory for a model of %" PRIu64 " values", layout->n_params);
     }
     weft_free(a, npy);
     weft_free(a, scratch);
@@ -354,8 +355,9 @@ weft_status weft_npz_read(float *out, const weft_layout *layout, const uint8_t *
     float *scratch = weft_array(a, (size_t)largest_tensor(layout), sizeof *scratch);
     weft_status status = WEFT_OK;
     if (!scratch) {
-        status = weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
-                              "no memory for a model of %" PRIu64 " values", layout->n_params);
+        status = WEFT_E_NOMEM;
+        (void)weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
+                           "no memory for a model of %" PRIu64 " values", layout->n_params);
     }
     if (status == WEFT_OK) {
         status = check_names(zip, layout, err);

@@ -269,8 +269,9 @@ weft_status weft_safetensors_read(float *out, const weft_layout *layout, const u
     if (scratch) {
         status = read_tensors(out, &f, layout, scratch, err);
     } else {
-        status = weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
-                              "no memory for a tensor of %" PRIu64 " values", most);
+        status = WEFT_E_NOMEM;
+        (void)weft_err_set(err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
+                           "no memory for a tensor of %" PRIu64 " values", most);
     }
     weft_free(a, scratch);
     json_decref(f.header);
