@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * weft-client, the ready agent: what its commands share. One thread works, one waits for signals.
+ * weft-client, the ready agent: what its commands share. One thread.
  * Results go to stdout, log lines (key=value) to stderr.
  */
 #ifndef WEFT_AGENT_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* weft-client enrol and run: the client's life, signals, pauses. */
+/* weft-client enrol and run: the client's life, signals, pauses. One thread, and signals on any. */
 #include "agent.h"
 
 #include "base/version.h"
@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -28,10 +27,10 @@ typedef struct agent {
     weft_log_level level;
     int wake_fd; /* readable once a signal came */
     atomic_bool stopping;
-    atomic_bool done;
-    pthread_t waiter;
-    bool waiting;
 } agent;
+
+/* Handlers have no argument of their own. Set while signals are handled. */
+static agent *_Atomic signalled;
 
 static void log_from_client(void *arg, weft_log_severity severity, const char *line)
 {
@@ -39,23 +38,28 @@ static void log_from_client(void *arg, weft_log_severity severity, const char *l
     agent_log_line(&a->level, (weft_log_level)severity, line);
 }
 
-/* Signals are blocked everywhere and end here. A second one does not wait for anybody. */
-static void *wait_for_signals(void *arg)
+/* On any thread (OpenBLAS has some of its own, from before main: blocking would not do). A second
+ * signal does not wait for anybody. */
+static void on_signal(int number)
 {
-    agent *a = arg;
-    while (!atomic_load(&a->done)) {
-        const int number = weft_rt_signal_wait(200);
-        if (number != SIGTERM && number != SIGINT) {
-            continue;
-        }
-        if (atomic_exchange(&a->stopping, true)) {
-            _exit(128 + number);
-        }
-        const uint64_t one = 1;
-        (void)!write(a->wake_fd, &one, sizeof one); /* cannot fail: the counter is not full */
-        weft_client_stop(a->client);
+    const int saved = errno;
+    agent *a = atomic_load(&signalled);
+    if (!a || atomic_exchange(&a->stopping, true)) {
+        _exit(128 + number);
     }
-    return NULL;
+    const uint64_t one = 1;
+    (void)!write(a->wake_fd, &one, sizeof one); /* cannot fail: the counter is not full */
+    weft_client_stop(a->client); /* NOLINT(bugprone-signal-handler): documented as safe */
+    errno = saved;
+}
+
+static void handle_signals(agent *a)
+{
+    atomic_store(&signalled, a);
+    struct sigaction action = {.sa_flags = SA_RESTART};
+    action.sa_handler = a ? on_signal : SIG_DFL;
+    (void)sigaction(SIGTERM, &action, NULL); /* cannot fail for these */
+    (void)sigaction(SIGINT, &action, NULL);
 }
 
 /* @return false when a signal came meanwhile. */
@@ -71,7 +75,6 @@ static int set_up(agent *a)
     a->level = a->options->level;
     a->log = (weft_log){agent_log_line, &a->level, a->level};
     weft_rt_process_options process = WEFT_RT_PROCESS_OPTIONS_INIT;
-    process.block_signals = true;
     process.log = &a->log;
     weft_err err = WEFT_ERR_INIT;
     if (weft_rt_process_setup(&process, &err) != WEFT_OK) {
@@ -91,19 +94,16 @@ static int set_up(agent *a)
         return agent_fail("cannot open the client", status, why.message);
     }
     a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (a->wake_fd < 0 || pthread_create(&a->waiter, NULL, wait_for_signals, a) != 0) {
-        return agent_fail("cannot start", WEFT_E_IO, "no thread for signals");
+    if (a->wake_fd < 0) {
+        return agent_fail("cannot start", WEFT_E_IO, strerrordesc_np(errno));
     }
-    a->waiting = true;
+    handle_signals(a);
     return AGENT_DONE;
 }
 
 static void tear_down(agent *a)
 {
-    atomic_store(&a->done, true);
-    if (a->waiting) {
-        (void)pthread_join(a->waiter, NULL); /* within 200 ms */
-    }
+    handle_signals(NULL); /* from here on they end the process at once */
     weft_client_close(a->client);
     agent_sets_close(a->sets);
     if (a->wake_fd >= 0) {

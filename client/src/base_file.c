@@ -220,16 +220,23 @@ static weft_status write_piece(const weft_base *b, const uint8_t *data, size_t n
 
 weft_status weft_base_add(weft_base *b, const weft_view *pieces, size_t n_pieces, weft_err *err)
 {
+    bool hole = false;
     for (size_t i = 0; i < n_pieces; i++) {
         if (b->complete || pieces[i].size > b->size - b->have) {
             WEFT_FAIL(err, WEFT_E_FORMAT, "more than the %" PRIu64 " bytes of the base version",
                       b->size);
         }
-        if (!all_zero(pieces[i].data, pieces[i].size)) {
+        hole = all_zero(pieces[i].data, pieces[i].size);
+        if (!hole) {
             WEFT_TRY(write_piece(b, pieces[i].data, pieces[i].size, b->have, err));
         }
         WEFT_TRY(weft_hash_add(b->hash, pieces[i].data, pieces[i].size, err));
         b->have += pieces[i].size;
+    }
+    /* the file's size says after a crash how far it came */
+    if (hole && ftruncate(b->fd, (off_t)b->have) != 0) {
+        WEFT_FAIL_SYS(err, errno, "cannot write a base version in %.160s: %s", b->dir,
+                      strerrordesc_np(errno));
     }
     return WEFT_OK;
 }

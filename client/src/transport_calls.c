@@ -131,6 +131,17 @@ void weft_transport_check_in(weft_transport *t, const weft_msg_dataset *datasets
                 (uint32_t)hold_ms + WEFT_TRANSPORT_CALL_MS, check_in_done);
 }
 
+/* While the coordinator loads a large version or stores a large update, no byte moves: that it
+ * answers is the sign of life then. */
+static void touch_waiting(weft_transport *t)
+{
+    const weft_session_action_kind kind = t->main.kind;
+    if ((kind == WEFT_SESSION_UPLOAD && t->header_sent && t->sent == t->total) ||
+        (kind == WEFT_SESSION_FETCH && t->sent == t->start)) {
+        touch(t);
+    }
+}
+
 static void progress_done(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const char *text,
                           weft_rt_message *reply)
 {
@@ -150,6 +161,7 @@ static void progress_done(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const 
     e->u.progressed.reason = call->text;
     e->u.progressed.held_bytes = msg.held_bytes;
     e->u.progressed.receipt = msg.receipt ? &call->receipt : NULL;
+    touch_waiting(call->owner);
     weft_transport_done(call, WEFT_SESSION_PROGRESSED);
 }
 
@@ -296,7 +308,8 @@ void weft_transport_fetch(weft_transport *t, weft_base *base)
     weft_transport_call *call = &t->main;
     weft_transport_begin(t, call, WEFT_SESSION_FETCH);
     t->base = base;
-    t->sent = weft_base_have(base);
+    t->start = weft_base_have(base);
+    t->sent = t->start;
     t->total = weft_base_size(base);
     if (weft_base_complete(base)) { /* in the folder from an earlier round */
         weft_transport_done(call, WEFT_SESSION_FETCHED);
