@@ -58,10 +58,10 @@ start_coordinator() {
     exit 1
 }
 
-# The private data of client I: drawn in a hand of its own, or its part of a real data set.
+# The private data of client I: drawn digits of its own, or its small part of a real data set.
 data_of() {
     if [ -n "$data" ]; then
-        printf '%s#%d/%d' "$data" "$1" "$clients"
+        printf '%s#%d/%d' "$data" "$1" $((clients * 10))
     else
         printf 'digits:%d:500' "$1"
     fi
