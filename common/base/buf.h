@@ -40,7 +40,8 @@ WEFT_NODISCARD weft_status weft_buf_addf(weft_buf *b, weft_err *err, const char 
 /** Append little-endian integers. */
 WEFT_NODISCARD weft_status weft_buf_add_u32(weft_buf *b, uint32_t v, weft_err *err);
 WEFT_NODISCARD weft_status weft_buf_add_u64(weft_buf *b, uint64_t v, weft_err *err);
-/** The content as a zero-terminated string, valid until the next change; NULL when out of memory. */
+/** The content as a zero-terminated string, valid until the next change; NULL when out of memory.
+ */
 const char *weft_buf_text(weft_buf *b);
 /** The content as a view, valid until the next change. */
 weft_view weft_buf_view(const weft_buf *b);

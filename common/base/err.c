@@ -9,8 +9,8 @@
 const char *weft_status_name(weft_status status)
 {
     static const char *const names[] = {
-        "ok",    "no memory", "invalid",  "format",  "limit", "auth", "state",  "not found",
-        "conflict", "again",  "canceled", "timeout", "io",    "db",   "crypto", "internal"};
+        "ok",       "no memory", "invalid",  "format",  "limit", "auth", "state",  "not found",
+        "conflict", "again",     "canceled", "timeout", "io",    "db",   "crypto", "internal"};
     const size_t i = (size_t)status;
     return i < sizeof names / sizeof names[0] ? names[i] : "unknown";
 }

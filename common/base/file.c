@@ -95,8 +95,7 @@ static weft_status sync_parent(const char *path, weft_err *err)
     const int sys = errno;
     (void)close(fd); /* nothing was written through it */
     if (rc != 0) {
-        WEFT_FAIL_SYS(err, sys, "cannot sync the folder of %.160s: %s", path,
-                      strerrordesc_np(sys));
+        WEFT_FAIL_SYS(err, sys, "cannot sync the folder of %.160s: %s", path, strerrordesc_np(sys));
     }
     return WEFT_OK;
 }

@@ -18,18 +18,19 @@
 /* Names of tensors in a model. */
 #define WEFT_MAX_TENSOR_NAME_BYTES 96
 /* A model spec and a data schema as text: far above any network this engine is meant for. */
-#define WEFT_MAX_SPEC_BYTES (64U << 10)
+#define WEFT_MAX_SPEC_BYTES   (64U << 10)
 #define WEFT_MAX_SCHEMA_BYTES (64U << 10)
-#define WEFT_MAX_LAYERS 256
-#define WEFT_MAX_TENSORS 1024
-#define WEFT_MAX_TENSOR_RANK 4
-#define WEFT_MAX_COLUMNS 1024
-#define WEFT_MAX_CATEGORIES 256
+#define WEFT_MAX_LAYERS       256
+#define WEFT_MAX_TENSORS      1024
+#define WEFT_MAX_TENSOR_RANK  4
+#define WEFT_MAX_COLUMNS      1024
+#define WEFT_MAX_CATEGORIES   256
 /* Data sets in memory: features of one example (a 2048 x 2048 RGB image is 12.6 M), classes,
- * distinct values of a grouping column, one line of a CSV, one array (1 TiB: below any overflow). */
-#define WEFT_MAX_FEATURES (1U << 24)
-#define WEFT_MAX_CLASSES 65536U
-#define WEFT_MAX_GROUPS 65536U
+ * distinct values of a grouping column, one line of a CSV, one array (1 TiB: below any overflow).
+ */
+#define WEFT_MAX_FEATURES   (1U << 24)
+#define WEFT_MAX_CLASSES    65536U
+#define WEFT_MAX_GROUPS     65536U
 #define WEFT_MAX_LINE_BYTES (1U << 20)
 #define WEFT_MAX_DATA_BYTES (UINT64_C(1) << 40)
 /* 2^33 parameters are 32 GiB of float32: above any mapping we expect, below any overflow. */
@@ -39,7 +40,7 @@
 /* Clients in one round; weights and sums are sized for it. */
 #define WEFT_MAX_COHORT 100000U
 /* Named metrics of one report. */
-#define WEFT_MAX_METRICS 16
+#define WEFT_MAX_METRICS           16
 #define WEFT_MAX_METRIC_NAME_BYTES 32
 /* Data sets that one client declares. */
 #define WEFT_MAX_DATASETS 32

@@ -8,8 +8,8 @@
 
 typedef enum weft_log_level {
     WEFT_LOG_ERROR = 0,
-    WEFT_LOG_WARN  = 1,
-    WEFT_LOG_INFO  = 2,
+    WEFT_LOG_WARN = 1,
+    WEFT_LOG_INFO = 2,
     WEFT_LOG_DEBUG = 3
 } weft_log_level;
 
