@@ -317,6 +317,13 @@ weft_status weft_base_map_new(weft_base_map *ret, const weft_base *b, weft_err *
     return WEFT_OK;
 }
 
+void weft_base_map_passed(void *self, uint64_t first, uint64_t n)
+{
+    const weft_base_map *map = self;
+    /* read-only, and in the file; advice: failure costs memory only */
+    (void)madvise((void *)(uintptr_t)(map->base + first), n * sizeof(float), MADV_DONTNEED);
+}
+
 void weft_base_map_done(weft_base_map *map)
 {
     if (map->weights) {

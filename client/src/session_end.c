@@ -112,10 +112,12 @@ static void disconnected(weft_session *s, uint64_t now_ms, const char *detail,
     tell_disconnected(s, wait_ms, detail, out);
 }
 
+/* The network, or a coordinator that is busy or on its way down. Not IO: a disk of ours that is
+ * full stays full, and an assignment that waits for it holds a round up. */
 static bool transient(weft_status status)
 {
-    return status == WEFT_E_AGAIN || status == WEFT_E_TIMEOUT || status == WEFT_E_IO ||
-           status == WEFT_E_CANCELED || status == WEFT_E_LIMIT || status == WEFT_E_INTERNAL;
+    return status == WEFT_E_AGAIN || status == WEFT_E_TIMEOUT || status == WEFT_E_CANCELED ||
+           status == WEFT_E_LIMIT || status == WEFT_E_INTERNAL;
 }
 
 static void renewal_failed(weft_session *s, uint64_t now_ms, weft_status status, const char *detail,

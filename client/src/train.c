@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Updates above this take longer to write than a lease may last, and their base need not stay in
+ * memory. */
+#define LARGE_BYTES (UINT64_C(64) << 20)
+
 static const weft_client_data *find_data(const weft_client *client, const char *name)
 {
     for (uint32_t i = 0; i < client->n_datasets; i++) {
@@ -134,7 +138,10 @@ static weft_status write_update(weft_client *client, const weft_session_assignme
     const weft_delta_options options = {.codec = weft_codec_find(a->encoding),
                                         .clip_norm = a->clip_norm,
                                         .exact = a->task == WEFT_TASK_STATS,
-                                        .max_examples = a->max_examples};
+                                        .max_examples = a->max_examples,
+                                        .passed = a->base_bytes > LARGE_BYTES ? weft_base_map_passed
+                                                                              : NULL,
+                                        .passed_self = &client->map};
     weft_delta_result result;
     weft_status status =
         weft_delta_encode(&result, &sink, client->map.weights, client->map.base,
@@ -155,13 +162,30 @@ static weft_status write_update(weft_client *client, const weft_session_assignme
     return WEFT_OK;
 }
 
+/* A large update takes its time to be written: the lease goes on. What the coordinator may say
+ * meanwhile it says again when the update comes. */
+static weft_status write_leased(weft_client *client, const weft_session_assignment *a,
+                                weft_session_update *update, weft_err *err)
+{
+    weft_task_control control = {.client_stop = &client->stop};
+    weft_lease lease;
+    if (a->base_bytes <= LARGE_BYTES) {
+        return write_update(client, a, update, err);
+    }
+    WEFT_TRY(weft_lease_start(&lease, &control, weft_transport_lend_channel(client->transport),
+                              a->assignment_id, a->lease_ms, client->alloc, err));
+    const weft_status status = write_update(client, a, update, err);
+    weft_lease_end(&lease);
+    return status;
+}
+
 static weft_status store(weft_client *client, const weft_session_assignment *a,
                          const weft_session_update *given, weft_session_event *event, weft_err *err)
 {
     weft_session_update update = *given;
     update.total_bytes = 0;
     if (a->task != WEFT_TASK_EVALUATE) {
-        WEFT_TRY(write_update(client, a, &update, err));
+        WEFT_TRY(write_leased(client, a, &update, err));
     }
     WEFT_TRY(weft_outbox_keep_update(client->outbox, a, &update, err));
     event->u.stored.total_bytes = update.total_bytes;

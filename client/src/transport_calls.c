@@ -274,6 +274,9 @@ static void fetch_message(void *arg, weft_rt_rpc *rpc, weft_rt_message *message)
     }
     const weft_status status = take_chunk(t, message, &call->local);
     if (status != WEFT_OK) {
+        if (status == WEFT_E_LIMIT) { /* of the peer's bytes: not a matter of waiting */
+            call->local.code = WEFT_E_FORMAT;
+        }
         weft_rt_rpc_cancel(rpc);
         return;
     }

@@ -7,8 +7,10 @@
 #include "files.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -292,6 +294,33 @@ static void test_update_file__is_there_whole_or_not_at_all(void **state)
     end(&f);
 }
 
+/* A disk that is full, in the form of a limit on file sizes. */
+static void test_files__a_full_disk_is_told(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit small = {4096, before.rlim_max};
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    weft_update_file file;
+    weft_err err = WEFT_ERR_INIT;
+    const weft_status begun = weft_update_file_begin(&file, f.dir, 9, SIZE, &err);
+    open_base(&f);
+    const weft_view piece = {f.bytes, SIZE};
+    const weft_status added = weft_base_add(f.b, &piece, 1, NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(begun, WEFT_E_IO);
+    assert_non_null(strstr(err.msg, "no room for an update of 200000 bytes"));
+    assert_false(exists(&f, "update-9.tmp"));
+    assert_int_equal(added, WEFT_E_IO);
+    add(&f, SIZE); /* there is room again: it goes on where it was */
+    assert_ok(weft_base_finish(f.b, &assert_err));
+    end(&f);
+}
+
 static void test_sweep__removes_what_crashes_left(void **state)
 {
     (void)state;
@@ -334,6 +363,7 @@ int main(void)
         cmocka_unit_test(test_base__zeros_take_no_room),
         cmocka_unit_test(test_base_open__every_allocation_may_fail),
         cmocka_unit_test(test_update_file__is_there_whole_or_not_at_all),
+        cmocka_unit_test(test_files__a_full_disk_is_told),
         cmocka_unit_test(test_sweep__removes_what_crashes_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

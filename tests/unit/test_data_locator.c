@@ -13,7 +13,7 @@ static void test_locator_parse__reads_its_forms(void **state)
     (void)state;
     weft_locator l;
     assert_ok(weft_locator_parse(&l, "digits:7:500", &assert_err));
-    assert_true(l.digits && l.seed == 7 && l.n == 500 && l.strength == 0.0F);
+    assert_true(l.digits && l.seed == 7 && l.n == 500 && l.strength == 0.3F);
     assert_ok(weft_locator_parse(&l, "digits:7:500:0.5", &assert_err));
     assert_true(l.strength == 0.5F);
     assert_ok(weft_locator_parse(&l, "/data/mnist#3/8", &assert_err));

@@ -1,212 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client session: every phase, its failures, the owner's policy, the certificate, the end. */
-#include "support/support.h"
-
-#include "session.h"
-
-#include <math.h>
-#include <string.h>
-
-typedef struct fixture {
-    weft_session *s;
-    weft_session_config config;
-    weft_session_actions out;
-    uint64_t now;
-    int64_t unix_ms;
-} fixture;
-
-static const weft_session_dataset offered[] = {{"digits"}, {"hearts"}};
-
-static weft_session_assignment assignment(void)
-{
-    weft_session_assignment a = {.assignment_id = 7,
-                                 .job = "mnist",
-                                 .round = 3,
-                                 .attempt = 1,
-                                 .task = WEFT_TASK_TRAIN,
-                                 .dataset = "digits",
-                                 .model_spec = "tensor w 4",
-                                 .data_schema = "",
-                                 .plan = WEFT_PLAN_INIT,
-                                 .base_digest = {1, 2, 3},
-                                 .base_bytes = 16,
-                                 .clip_norm = 10.0,
-                                 .max_examples = 1000,
-                                 .deadline_ms = 60000,
-                                 .lease_ms = 3000,
-                                 .cohort = 8,
-                                 .encoding = "f32"};
-    return a;
-}
-
-static void begin_with(fixture *f, const weft_session_record *record)
-{
-    f->s = NULL;
-    f->now = 1000;
-    assert_ok(weft_session_new(&f->s, &f->config, record, &weft_alloc_std, &assert_err));
-}
-
-static void begin(fixture *f)
-{
-    memset(f, 0, sizeof *f);
-    f->config = (weft_session_config)WEFT_SESSION_CONFIG_INIT;
-    f->config.datasets = offered;
-    f->config.n_datasets = 2;
-    f->unix_ms = 1000000;
-    begin_with(f, NULL);
-}
-
-static void end(fixture *f)
-{
-    weft_session_free(f->s);
-    f->s = NULL;
-}
-
-static void feed(fixture *f, weft_session_event event)
-{
-    event.unix_ms = f->unix_ms;
-    assert_ok(weft_session_on(f->s, &event, f->now, &f->out, &assert_err));
-}
-
-/* The kinds of the last batch, in order; ends with 0. */
-static void expect(const fixture *f, const int *kinds, int line)
-{
-    uint32_t i = 0;
-    for (; kinds[i]; i++) {
-        if (i >= f->out.n || (int)f->out.item[i].kind != kinds[i]) {
-            fail_msg("line %d: action %u is %d of %u, wanted %d", line, i,
-                     i < f->out.n ? (int)f->out.item[i].kind : 0, f->out.n, kinds[i]);
-        }
-    }
-    if (f->out.n != i) {
-        fail_msg("line %d: %u actions, wanted %u; the next is %d", line, f->out.n, i,
-                 (int)f->out.item[i].kind);
-    }
-}
-#define EXPECT(f, ...)    expect((f), (const int[]){__VA_ARGS__, 0}, __LINE__)
-#define EXPECT_NOTHING(f) expect((f), (const int[]){0}, __LINE__)
-
-static const weft_session_action *find(const fixture *f, weft_session_action_kind kind)
-{
-    uint32_t i = 0;
-    while (i < f->out.n && f->out.item[i].kind != kind) {
-        i++;
-    }
-    if (i == f->out.n) {
-        fail_msg("no action %d in the batch", (int)kind);
-    }
-    return &f->out.item[i < f->out.n ? i : 0];
-}
-
-static void tick(fixture *f)
-{
-    feed(f, (weft_session_event){.kind = WEFT_SESSION_TICK});
-}
-
-static void failed(fixture *f, weft_session_action_kind action, weft_status status)
-{
-    weft_session_event e = {.kind = WEFT_SESSION_FAILED};
-    e.u.failed.action = action;
-    e.u.failed.status = status;
-    e.u.failed.detail = "the network is away";
-    feed(f, e);
-}
-
-static void assign(fixture *f, const weft_session_assignment *a)
-{
-    weft_session_event e = {.kind = WEFT_SESSION_CHECKED_IN};
-    e.u.checked_in.answer = WEFT_SESSION_ASSIGNMENT;
-    e.u.checked_in.assignment = a;
-    feed(f, e);
-}
-
-static void come_back(fixture *f, uint64_t ms)
-{
-    weft_session_event e = {.kind = WEFT_SESSION_CHECKED_IN};
-    e.u.checked_in.answer = WEFT_SESSION_COME_BACK;
-    e.u.checked_in.come_back_ms = ms;
-    feed(f, e);
-}
-
-static void trained_with(fixture *f, weft_status status, uint64_t n, double loss)
-{
-    static weft_metrics metrics;
-    metrics.n = 1;
-    strcpy(metrics.item[0].name, "loss");
-    metrics.item[0].value = loss;
-    weft_session_event e = {.kind = WEFT_SESSION_TRAINED};
-    e.u.trained.status = status;
-    e.u.trained.n_examples = n;
-    e.u.trained.metrics = &metrics;
-    e.u.trained.detail = status == WEFT_OK ? NULL : "out of paper";
-    feed(f, e);
-}
-
-static void stored(fixture *f)
-{
-    weft_session_event e = {.kind = WEFT_SESSION_STORED};
-    e.u.stored.total_bytes = 16;
-    memset(e.u.stored.digest, 9, sizeof e.u.stored.digest);
-    feed(f, e);
-}
-
-static weft_session_receipt receipt_for(uint64_t id, uint8_t digest)
-{
-    weft_session_receipt r = {.assignment_id = id, .round = 3, .n_examples = 10};
-    memset(r.update_digest, digest, sizeof r.update_digest);
-    return r;
-}
-
-static void submitted(fixture *f, const weft_session_receipt *receipt)
-{
-    weft_session_event e = {.kind = WEFT_SESSION_SUBMITTED};
-    e.u.submitted.receipt = receipt;
-    e.u.submitted.refusal = receipt ? NULL : "late: the round has closed";
-    feed(f, e);
-}
-
-static void progressed(fixture *f, bool stop, uint64_t held, const weft_session_receipt *receipt)
-{
-    weft_session_event e = {.kind = WEFT_SESSION_PROGRESSED};
-    e.u.progressed.stop = stop;
-    e.u.progressed.reason = stop ? "late: the round has closed" : NULL;
-    e.u.progressed.held_bytes = held;
-    e.u.progressed.receipt = receipt;
-    feed(f, e);
-}
-
-/* Up to the point where the named call is under way. */
-static void walk_to(fixture *f, weft_session_action_kind kind)
-{
-    const weft_session_assignment a = assignment();
-    tick(f);
-    if (kind == WEFT_SESSION_CHECK_IN) {
-        return;
-    }
-    assign(f, &a);
-    if (kind == WEFT_SESSION_FETCH) {
-        return;
-    }
-    feed(f, (weft_session_event){.kind = WEFT_SESSION_FETCHED});
-    if (kind == WEFT_SESSION_TRAIN) {
-        return;
-    }
-    if (kind == WEFT_SESSION_ABANDON) {
-        trained_with(f, WEFT_E_INVALID, 0, 0.0);
-        return;
-    }
-    trained_with(f, WEFT_OK, 10, 0.5);
-    if (kind == WEFT_SESSION_STORE) {
-        return;
-    }
-    stored(f);
-    if (kind == WEFT_SESSION_UPLOAD) {
-        return;
-    }
-    failed(f, WEFT_SESSION_UPLOAD, WEFT_E_AGAIN); /* kind is PROGRESS: it asks */
-    f->now = weft_session_next_ms(f->s);
-    tick(f);
-}
+/* client session: the road of an assignment, the owner's policy, training, restarts, stop. */
+#include "session_fixture.h"
 
 /* ---- the road ------------------------------------------------------------------------------- */
 
@@ -449,289 +243,6 @@ static void test_session_new__refuses_bad_settings(void **state)
     assert_null(s);
 }
 
-/* ---- failures ------------------------------------------------------------------------------- */
-
-static void test_session_on__backs_off_exponentially_with_jitter(void **state)
-{
-    (void)state;
-    fixture f;
-    begin(&f);
-    tick(&f);
-    uint64_t want = 500;
-    bool some_jitter_seen = false;
-    for (int i = 0; i < 7; i++) {
-        failed(&f, WEFT_SESSION_CHECK_IN, WEFT_E_AGAIN);
-        if (i == 0) {
-            EXPECT(&f, WEFT_SESSION_NOTIFY);
-            assert_int_equal(f.out.item[0].u.notify.notice, WEFT_SESSION_DISCONNECTED);
-            assert_non_null(strstr(f.out.item[0].u.notify.detail, "the network is away; next try"));
-        } else {
-            EXPECT_NOTHING(&f); /* told once */
-        }
-        const uint64_t wait = weft_session_next_ms(f.s) - f.now;
-        assert_in_range(wait, want / 2, want);
-        some_jitter_seen = some_jitter_seen || wait != want;
-        want = want * 2 < 20000 ? want * 2 : 20000;
-        f.now = weft_session_next_ms(f.s);
-        tick(&f);
-        EXPECT(&f, WEFT_SESSION_CHECK_IN);
-    }
-    assert_true(some_jitter_seen);
-    come_back(&f, 5);
-    EXPECT(&f, WEFT_SESSION_NOTIFY);
-    assert_int_equal(f.out.item[0].u.notify.notice, WEFT_SESSION_CONNECTED);
-    f.now += 5;
-    tick(&f);
-    failed(&f, WEFT_SESSION_CHECK_IN, WEFT_E_TIMEOUT);
-    assert_in_range(weft_session_next_ms(f.s) - f.now, 250, 500); /* from the start again */
-    end(&f);
-}
-
-static void test_session_on__jitter_repeats_by_seed_and_differs_between(void **state)
-{
-    (void)state;
-    uint64_t wait[3];
-    for (int i = 0; i < 3; i++) {
-        fixture f;
-        begin(&f);
-        end(&f);
-        f.config.seed = i == 2 ? 99 : 5;
-        f.config.backoff_min_ms = 10000000;
-        f.config.backoff_max_ms = 10000000;
-        begin_with(&f, NULL);
-        tick(&f);
-        failed(&f, WEFT_SESSION_CHECK_IN, WEFT_E_AGAIN);
-        wait[i] = weft_session_next_ms(f.s) - f.now;
-        end(&f);
-    }
-    assert_int_equal(wait[0], wait[1]);
-    assert_int_not_equal(wait[0], wait[2]);
-}
-
-static void test_session_on__resumes_an_upload_where_the_coordinator_holds_it(void **state)
-{
-    (void)state;
-    fixture f;
-    begin(&f);
-    walk_to(&f, WEFT_SESSION_UPLOAD);
-    failed(&f, WEFT_SESSION_UPLOAD, WEFT_E_AGAIN);
-    EXPECT(&f, WEFT_SESSION_NOTIFY);
-    f.now = weft_session_next_ms(f.s);
-    tick(&f);
-    EXPECT(&f, WEFT_SESSION_PROGRESS);
-    assert_string_equal(f.out.item[0].u.progress.phase, "upload");
-    progressed(&f, false, 8, NULL);
-    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_UPLOAD); /* connected again */
-    assert_int_equal(f.out.item[1].u.upload.offset, 8);
-    end(&f);
-}
-
-static void test_session_on__more_held_than_sent_begins_anew(void **state)
-{
-    (void)state;
-    fixture f;
-    begin(&f);
-    walk_to(&f, WEFT_SESSION_PROGRESS);
-    progressed(&f, false, 17, NULL);
-    assert_int_equal(find(&f, WEFT_SESSION_UPLOAD)->u.upload.offset, 0);
-    end(&f);
-}
-
-static void test_session_on__learns_of_a_receipt_that_was_lost(void **state)
-{
-    (void)state;
-    fixture f;
-    begin(&f);
-    walk_to(&f, WEFT_SESSION_PROGRESS);
-    const weft_session_receipt r = receipt_for(7, 9);
-    progressed(&f, true, 16, &r); /* a receipt counts for more than "stop" */
-    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_CLOSE, WEFT_SESSION_NOTIFY, WEFT_SESSION_CHECK_IN);
-    assert_int_equal(f.out.item[1].u.close.outcome, WEFT_OUTCOME_ACCEPTED);
-    end(&f);
-}
-
-static void test_session_on__drops_what_is_late_with_the_reason(void **state)
-{
-    (void)state;
-    for (int asked = 0; asked < 2; asked++) {
-        fixture f;
-        begin(&f);
-        walk_to(&f, asked ? WEFT_SESSION_PROGRESS : WEFT_SESSION_UPLOAD);
-        if (asked) {
-            progressed(&f, true, 0, NULL);
-        } else {
-            submitted(&f, NULL);
-        }
-        const weft_session_action *c = find(&f, WEFT_SESSION_CLOSE);
-        assert_int_equal(c->u.close.outcome, WEFT_OUTCOME_REFUSED);
-        assert_string_equal(c->u.close.reason, "late: the round has closed");
-        (void)find(&f, WEFT_SESSION_CHECK_IN);
-        end(&f);
-    }
-}
-
-static void test_session_on__takes_no_receipt_for_another_update(void **state)
-{
-    (void)state;
-    const weft_session_receipt wrong[] = {receipt_for(7, 8), receipt_for(8, 9)};
-    for (size_t i = 0; i < 2; i++) {
-        fixture f;
-        begin(&f);
-        walk_to(&f, WEFT_SESSION_UPLOAD);
-        for (int k = 0; k < 2; k++) {
-            submitted(&f, &wrong[i]);
-            EXPECT_NOTHING(&f);
-            f.now = weft_session_next_ms(f.s);
-            tick(&f);
-            EXPECT(&f, WEFT_SESSION_PROGRESS);
-            progressed(&f, false, 0, NULL);
-            EXPECT(&f, WEFT_SESSION_UPLOAD);
-        }
-        submitted(&f, &wrong[i]);
-        EXPECT(&f, WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_ABANDON);
-        assert_string_equal(f.out.item[1].u.abandon.reason, "the receipt is for another update");
-        end(&f);
-    }
-}
-
-static void test_session_on__gives_up_after_three_hard_refusals_unless_it_moves(void **state)
-{
-    (void)state;
-    fixture f;
-    begin(&f);
-    walk_to(&f, WEFT_SESSION_UPLOAD);
-    for (uint64_t held = 4; held <= 16; held += 4) { /* moving: no limit */
-        failed(&f, WEFT_SESSION_UPLOAD, WEFT_E_INVALID);
-        f.now = weft_session_next_ms(f.s);
-        tick(&f);
-        progressed(&f, false, held, NULL);
-        assert_int_equal(find(&f, WEFT_SESSION_UPLOAD)->u.upload.offset, held);
-    }
-    for (int i = 0; i < 2; i++) {
-        failed(&f, WEFT_SESSION_UPLOAD, WEFT_E_INVALID);
-        f.now = weft_session_next_ms(f.s);
-        tick(&f);
-        progressed(&f, false, 16, NULL);
-    }
-    failed(&f, WEFT_SESSION_UPLOAD, WEFT_E_INVALID);
-    EXPECT(&f, WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_ABANDON);
-    end(&f);
-}
-
-static void test_session_on__fetches_afresh_after_a_wrong_digest(void **state)
-{
-    (void)state;
-    fixture f;
-    begin(&f);
-    walk_to(&f, WEFT_SESSION_FETCH);
-    failed(&f, WEFT_SESSION_FETCH, WEFT_E_AGAIN);
-    f.now = weft_session_next_ms(f.s);
-    tick(&f);
-    EXPECT(&f, WEFT_SESSION_PROGRESS);
-    assert_string_equal(f.out.item[0].u.progress.phase, "fetch");
-    progressed(&f, false, 0, NULL);
-    assert_false(find(&f, WEFT_SESSION_FETCH)->u.fetch.from_zero);
-    failed(&f, WEFT_SESSION_FETCH, WEFT_E_FORMAT);
-    f.now = weft_session_next_ms(f.s);
-    tick(&f);
-    progressed(&f, false, 0, NULL);
-    assert_true(find(&f, WEFT_SESSION_FETCH)->u.fetch.from_zero);
-    end(&f);
-}
-
-static void test_session_on__abandons_a_base_that_is_gone_or_too_large(void **state)
-{
-    (void)state;
-    const weft_status why[] = {WEFT_E_NOTFOUND, WEFT_E_NOMEM};
-    for (size_t i = 0; i < 2; i++) {
-        fixture f;
-        begin(&f);
-        walk_to(&f, WEFT_SESSION_FETCH);
-        failed(&f, WEFT_SESSION_FETCH, why[i]);
-        EXPECT(&f, WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_ABANDON);
-        assert_string_equal(f.out.item[1].u.abandon.reason, "the network is away");
-        end(&f);
-    }
-}
-
-static void test_session_on__gives_up_what_cannot_be_delivered(void **state)
-{
-    (void)state;
-    fixture f;
-    begin(&f);
-    walk_to(&f, WEFT_SESSION_UPLOAD);
-    f.now += f.config.keep_ms - 1;
-    failed(&f, WEFT_SESSION_UPLOAD, WEFT_E_AGAIN);
-    f.now = weft_session_next_ms(f.s);
-    tick(&f);
-    EXPECT(&f, WEFT_SESSION_PROGRESS);
-    failed(&f, WEFT_SESSION_PROGRESS, WEFT_E_AGAIN);
-    EXPECT(&f, WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_ABANDON);
-    failed(&f, WEFT_SESSION_ABANDON, WEFT_E_AGAIN); /* nor can that */
-    (void)find(&f, WEFT_SESSION_CLOSE);
-    end(&f);
-}
-
-static void test_session_on__ask_is_told_that_the_assignment_is_unknown(void **state)
-{
-    (void)state;
-    fixture f;
-    begin(&f);
-    walk_to(&f, WEFT_SESSION_PROGRESS);
-    failed(&f, WEFT_SESSION_PROGRESS, WEFT_E_NOTFOUND);
-    assert_int_equal(find(&f, WEFT_SESSION_CLOSE)->u.close.outcome, WEFT_OUTCOME_REFUSED);
-    end(&f);
-}
-
-static void test_session_on__ends_when_not_allowed(void **state)
-{
-    (void)state;
-    const weft_session_action_kind calls[] = {WEFT_SESSION_CHECK_IN, WEFT_SESSION_FETCH,
-                                              WEFT_SESSION_UPLOAD, WEFT_SESSION_PROGRESS,
-                                              WEFT_SESSION_ABANDON};
-    for (size_t i = 0; i < sizeof calls / sizeof calls[0]; i++) {
-        fixture f;
-        begin(&f);
-        walk_to(&f, calls[i]);
-        failed(&f, calls[i], WEFT_E_AUTH);
-        EXPECT(&f, WEFT_SESSION_FINISH);
-        assert_int_equal(f.out.item[0].u.finish.status, WEFT_E_AUTH);
-        assert_string_equal(f.out.item[0].u.finish.detail, "the network is away");
-        end(&f);
-    }
-}
-
-static void test_session_on__ends_at_an_incompatible_coordinator(void **state)
-{
-    (void)state;
-    const weft_status why[] = {WEFT_E_STATE, WEFT_E_INVALID, WEFT_E_NOMEM};
-    for (size_t i = 0; i < 3; i++) {
-        fixture f;
-        begin(&f);
-        tick(&f);
-        failed(&f, WEFT_SESSION_CHECK_IN, why[i]);
-        EXPECT(&f, WEFT_SESSION_FINISH);
-        assert_int_equal(f.out.item[0].u.finish.status, why[i]);
-        end(&f);
-    }
-}
-
-static void test_session_on__ends_when_its_memory_fails(void **state)
-{
-    (void)state;
-    const weft_session_action_kind keep[] = {WEFT_SESSION_KEEP_ASSIGNMENT,
-                                             WEFT_SESSION_KEEP_ABANDON, WEFT_SESSION_CLOSE};
-    for (size_t i = 0; i < 3; i++) {
-        fixture f;
-        begin(&f);
-        walk_to(&f, i == 0 ? WEFT_SESSION_FETCH : WEFT_SESSION_ABANDON);
-        failed(&f, keep[i], WEFT_E_DB);
-        EXPECT(&f, WEFT_SESSION_FINISH);
-        assert_int_equal(f.out.item[0].u.finish.status, WEFT_E_DB);
-        end(&f);
-    }
-}
-
 /* ---- training ------------------------------------------------------------------------------- */
 
 static void test_session_on__abandons_when_the_trainer_fails_and_pauses_longer(void **state)
@@ -876,6 +387,66 @@ static void test_session_on__training_stopped_by_the_coordinator_is_refused(void
     end(&f);
 }
 
+/* ---- after a crash -------------------------------------------------------------------------- */
+
+static void begin_restored(fixture *f, const weft_session_record *record)
+{
+    begin(f);
+    end(f);
+    begin_with(f, record);
+    tick(f);
+}
+
+static void test_session_new__asks_before_it_goes_on(void **state)
+{
+    (void)state;
+    fixture f;
+    weft_session_record r = {.assignment = assignment()};
+    begin_restored(&f, &r);
+    EXPECT(&f, WEFT_SESSION_PROGRESS);
+    assert_int_equal(f.out.item[0].u.progress.assignment_id, 7);
+    progressed(&f, false, 0, NULL);
+    (void)find(&f, WEFT_SESSION_FETCH); /* nothing was trained, or it was lost */
+    end(&f);
+    begin_restored(&f, &r);
+    progressed(&f, true, 0, NULL);
+    assert_int_equal(find(&f, WEFT_SESSION_CLOSE)->u.close.outcome, WEFT_OUTCOME_REFUSED);
+    end(&f);
+
+    r.has_update = true;
+    r.update = (weft_session_update){.total_bytes = 16, .n_examples = 10};
+    memset(r.update.digest, 9, sizeof r.update.digest);
+    begin_restored(&f, &r);
+    EXPECT(&f, WEFT_SESSION_PROGRESS);
+    progressed(&f, false, 4, NULL);
+    const weft_session_action *u = find(&f, WEFT_SESSION_UPLOAD);
+    assert_int_equal(u->u.upload.offset, 4);
+    assert_int_equal(u->u.upload.update->n_examples, 10);
+    assert_string_equal(u->u.upload.assignment->model_spec, "tensor w 4");
+    end(&f);
+}
+
+static void test_session_new__abandons_what_was_to_be_abandoned(void **state)
+{
+    (void)state;
+    for (int declined = 0; declined < 2; declined++) {
+        fixture f;
+        const weft_session_record r = {.assignment = assignment(),
+                                       .abandoning = true,
+                                       .declined = declined != 0,
+                                       .reason = "the scanner is out"};
+        begin_restored(&f, &r);
+        EXPECT(&f, WEFT_SESSION_ABANDON);
+        assert_string_equal(f.out.item[0].u.abandon.reason, "the scanner is out");
+        feed(&f, (weft_session_event){.kind = WEFT_SESSION_ABANDONED});
+        const weft_session_action *c = find(&f, WEFT_SESSION_CLOSE);
+        assert_int_equal(c->u.close.outcome,
+                         declined ? WEFT_OUTCOME_DECLINED : WEFT_OUTCOME_ABANDONED);
+        assert_string_equal(c->u.close.reason, "the scanner is out");
+        end(&f);
+    }
+}
+
 /* ---- stop ----------------------------------------------------------------------------------- */
 
 static void test_session_on__stops_in_every_phase_and_keeps_the_assignment(void **state)
@@ -901,130 +472,6 @@ static void test_session_on__stops_in_every_phase_and_keeps_the_assignment(void 
     come_back(&f, 100);
     feed(&f, (weft_session_event){.kind = WEFT_SESSION_STOP});
     EXPECT(&f, WEFT_SESSION_FINISH);
-    end(&f);
-}
-
-/* ---- the certificate ------------------------------------------------------------------------ */
-
-static void begin_certified(fixture *f, int64_t from, int64_t until)
-{
-    begin(f);
-    end(f);
-    f->config.certificate_from_unix_ms = from;
-    f->config.certificate_until_unix_ms = until;
-    begin_with(f, NULL);
-}
-
-static void renewed(fixture *f, int64_t from, int64_t until)
-{
-    weft_session_event e = {.kind = WEFT_SESSION_RENEWED};
-    e.u.renewed.from_unix_ms = from;
-    e.u.renewed.until_unix_ms = until;
-    feed(f, e);
-}
-
-static void test_session_on__renews_from_two_thirds_of_a_certificates_life(void **state)
-{
-    (void)state;
-    fixture f;
-    begin_certified(&f, 0, 3000000);
-    f.unix_ms = 1999999;
-    tick(&f);
-    EXPECT(&f, WEFT_SESSION_CHECK_IN);
-    f.unix_ms = 2000000;
-    come_back(&f, 1000);
-    f.now += 1000;
-    tick(&f);
-    EXPECT(&f, WEFT_SESSION_RENEW);
-    assert_false(f.out.item[0].u.renew.anonymous);
-    renewed(&f, 2000000, 5000000);
-    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_CHECK_IN);
-    assert_int_equal(f.out.item[0].u.notify.notice, WEFT_SESSION_CERTIFIED);
-    end(&f);
-}
-
-static void test_session_on__a_failed_renewal_does_not_stop_the_work(void **state)
-{
-    (void)state;
-    const weft_status why[] = {WEFT_E_AGAIN, WEFT_E_AUTH};
-    for (size_t i = 0; i < 2; i++) {
-        fixture f;
-        begin_certified(&f, 0, 3000000);
-        tick(&f);
-        come_back(&f, 1); /* connected */
-        f.now += 1;
-        f.unix_ms = 2000000;
-        tick(&f);
-        EXPECT(&f, WEFT_SESSION_RENEW);
-        failed(&f, WEFT_SESSION_RENEW, why[i]);
-        EXPECT(&f, WEFT_SESSION_CHECK_IN);
-        come_back(&f, 1);
-        f.now += 100999; /* a tenth of what is left, and a second */
-        tick(&f);
-        EXPECT(&f, WEFT_SESSION_CHECK_IN);
-        come_back(&f, 1);
-        f.now += 1;
-        tick(&f);
-        EXPECT(&f, WEFT_SESSION_RENEW);
-        end(&f);
-    }
-}
-
-static void test_session_on__an_expired_certificate_renews_without_it(void **state)
-{
-    (void)state;
-    fixture f;
-    begin_certified(&f, 0, 900000);
-    tick(&f);
-    EXPECT(&f, WEFT_SESSION_RENEW);
-    assert_true(f.out.item[0].u.renew.anonymous);
-    failed(&f, WEFT_SESSION_RENEW, WEFT_E_AGAIN);
-    EXPECT(&f, WEFT_SESSION_NOTIFY);
-    assert_int_equal(f.out.item[0].u.notify.notice, WEFT_SESSION_DISCONNECTED);
-    f.now = weft_session_next_ms(f.s);
-    tick(&f);
-    EXPECT(&f, WEFT_SESSION_RENEW);
-    assert_true(f.out.item[0].u.renew.anonymous);
-    failed(&f, WEFT_SESSION_RENEW, WEFT_E_AUTH); /* revoked meanwhile */
-    EXPECT(&f, WEFT_SESSION_FINISH);
-    assert_int_equal(f.out.item[0].u.finish.status, WEFT_E_AUTH);
-    end(&f);
-}
-
-static void test_session_on__a_clock_years_ahead_does_not_renew_for_ever(void **state)
-{
-    (void)state;
-    fixture f;
-    begin_certified(&f, 0, 900000);
-    f.unix_ms = 900000000;
-    tick(&f);
-    EXPECT(&f, WEFT_SESSION_RENEW);
-    renewed(&f, 0, 900000); /* expired, says our clock; the coordinator's is right */
-    EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_NOTIFY, WEFT_SESSION_CHECK_IN);
-    end(&f);
-}
-
-static void test_session_on__tries_a_renewal_when_connections_keep_failing(void **state)
-{
-    (void)state;
-    fixture f;
-    begin_certified(&f, 0, 3000000); /* fresh by our clock, which is behind */
-    tick(&f);
-    for (int i = 0; i < 7; i++) {
-        failed(&f, WEFT_SESSION_CHECK_IN, WEFT_E_AGAIN);
-        f.now = weft_session_next_ms(f.s);
-        tick(&f);
-        EXPECT(&f, WEFT_SESSION_CHECK_IN);
-    }
-    failed(&f, WEFT_SESSION_CHECK_IN, WEFT_E_AGAIN);
-    f.now = weft_session_next_ms(f.s);
-    tick(&f);
-    EXPECT(&f, WEFT_SESSION_RENEW);
-    assert_true(f.out.item[0].u.renew.anonymous);
-    failed(&f, WEFT_SESSION_RENEW, WEFT_E_AGAIN); /* no: it is away */
-    f.now = weft_session_next_ms(f.s);
-    tick(&f);
-    EXPECT(&f, WEFT_SESSION_CHECK_IN);
     end(&f);
 }
 
@@ -1096,21 +543,6 @@ int main(void)
         cmocka_unit_test(test_session_on__takes_what_the_policy_admits),
         cmocka_unit_test(test_session_on__declines_nonsense),
         cmocka_unit_test(test_session_new__refuses_bad_settings),
-        cmocka_unit_test(test_session_on__backs_off_exponentially_with_jitter),
-        cmocka_unit_test(test_session_on__jitter_repeats_by_seed_and_differs_between),
-        cmocka_unit_test(test_session_on__resumes_an_upload_where_the_coordinator_holds_it),
-        cmocka_unit_test(test_session_on__more_held_than_sent_begins_anew),
-        cmocka_unit_test(test_session_on__learns_of_a_receipt_that_was_lost),
-        cmocka_unit_test(test_session_on__drops_what_is_late_with_the_reason),
-        cmocka_unit_test(test_session_on__takes_no_receipt_for_another_update),
-        cmocka_unit_test(test_session_on__gives_up_after_three_hard_refusals_unless_it_moves),
-        cmocka_unit_test(test_session_on__fetches_afresh_after_a_wrong_digest),
-        cmocka_unit_test(test_session_on__abandons_a_base_that_is_gone_or_too_large),
-        cmocka_unit_test(test_session_on__gives_up_what_cannot_be_delivered),
-        cmocka_unit_test(test_session_on__ask_is_told_that_the_assignment_is_unknown),
-        cmocka_unit_test(test_session_on__ends_when_not_allowed),
-        cmocka_unit_test(test_session_on__ends_at_an_incompatible_coordinator),
-        cmocka_unit_test(test_session_on__ends_when_its_memory_fails),
         cmocka_unit_test(test_session_on__abandons_when_the_trainer_fails_and_pauses_longer),
         cmocka_unit_test(test_session_on__refuses_what_a_trainer_may_not_report),
         cmocka_unit_test(test_session_on__weighs_at_most_max_examples),
@@ -1118,12 +550,9 @@ int main(void)
         cmocka_unit_test(test_session_on__renews_the_lease_and_stops_when_told),
         cmocka_unit_test(test_session_on__cancels_the_leases_call_with_its_transfer),
         cmocka_unit_test(test_session_on__training_stopped_by_the_coordinator_is_refused),
+        cmocka_unit_test(test_session_new__asks_before_it_goes_on),
+        cmocka_unit_test(test_session_new__abandons_what_was_to_be_abandoned),
         cmocka_unit_test(test_session_on__stops_in_every_phase_and_keeps_the_assignment),
-        cmocka_unit_test(test_session_on__renews_from_two_thirds_of_a_certificates_life),
-        cmocka_unit_test(test_session_on__a_failed_renewal_does_not_stop_the_work),
-        cmocka_unit_test(test_session_on__an_expired_certificate_renews_without_it),
-        cmocka_unit_test(test_session_on__a_clock_years_ahead_does_not_renew_for_ever),
-        cmocka_unit_test(test_session_on__tries_a_renewal_when_connections_keep_failing),
         cmocka_unit_test(test_session_train_seed__is_the_hash_of_who_and_what),
         cmocka_unit_test(test_session__every_allocation_may_fail),
     };

@@ -8,9 +8,10 @@
  *
  * Threads: a client belongs to one thread at a time ("owner thread": the one inside run or step);
  * weft_client_stop and weft_client_wake_fd may be used from any. libweft never prints, installs no
- * signal handlers and has no global state of its own. gRPC's internal threads exist while a client is
- * open; they never call the application. While a trainer runs, one internal thread renews the lease;
- * it never calls the application either. fork() after open is detected: calls in the child fail with WEFT_E_STATE.
+ * signal handlers and has no global state of its own. gRPC's internal threads exist while a client
+ * is open; they never call the application. While a trainer runs, one internal thread renews the
+ * lease; it never calls the application either. fork() after open is detected: calls in the child
+ * fail with WEFT_E_STATE.
  *
  * Ownership: a returned const pointer lives as long as its parent; a pointer-to-pointer
  * out-parameter is the caller's to free. Out-parameters are untouched on failure.
@@ -40,21 +41,21 @@ extern "C" {
 #define WEFT_NODISCARD
 #endif
 typedef enum weft_status {
-    WEFT_OK         = 0,
-    WEFT_E_NOMEM    = 1,  /* an allocation failed */
-    WEFT_E_INVALID  = 2,  /* an argument or a value is not acceptable */
-    WEFT_E_FORMAT   = 3,  /* bytes do not follow their format */
-    WEFT_E_LIMIT    = 4,  /* a named limit was passed */
-    WEFT_E_AUTH     = 5,  /* not allowed, or an identity or signature does not hold */
-    WEFT_E_STATE    = 6,  /* not possible in the present state */
+    WEFT_OK = 0,
+    WEFT_E_NOMEM = 1,     /* an allocation failed */
+    WEFT_E_INVALID = 2,   /* an argument or a value is not acceptable */
+    WEFT_E_FORMAT = 3,    /* bytes do not follow their format */
+    WEFT_E_LIMIT = 4,     /* a named limit was passed */
+    WEFT_E_AUTH = 5,      /* not allowed, or an identity or signature does not hold */
+    WEFT_E_STATE = 6,     /* not possible in the present state */
     WEFT_E_NOTFOUND = 7,  /* no such thing */
     WEFT_E_CONFLICT = 8,  /* exists already, with other content */
-    WEFT_E_AGAIN    = 9,  /* not now: try again */
+    WEFT_E_AGAIN = 9,     /* not now: try again */
     WEFT_E_CANCELED = 10, /* stopped on request */
-    WEFT_E_TIMEOUT  = 11, /* a deadline passed */
-    WEFT_E_IO       = 12, /* the operating system refused; weft_error.sys holds errno */
-    WEFT_E_DB       = 13, /* SQLite refused */
-    WEFT_E_CRYPTO   = 14, /* OpenSSL refused */
+    WEFT_E_TIMEOUT = 11,  /* a deadline passed */
+    WEFT_E_IO = 12,       /* the operating system refused; weft_error.sys holds errno */
+    WEFT_E_DB = 13,       /* SQLite refused */
+    WEFT_E_CRYPTO = 14,   /* OpenSSL refused */
     WEFT_E_INTERNAL = 15  /* a defect in weft */
 } weft_status;
 #endif
@@ -66,7 +67,9 @@ typedef struct weft_error {
     int sys; /* errno, or 0 */
     char message[256];
 } weft_error;
+/* clang-format off */
 #define WEFT_ERROR_INIT {sizeof(weft_error), WEFT_OK, 0, {0}}
+/* clang-format on */
 
 typedef struct weft_client weft_client;
 
@@ -134,11 +137,14 @@ typedef struct weft_trainer {
 /** A named data set that this client offers. */
 typedef struct weft_dataset {
     size_t size;
-    const char *name;      /* [A-Za-z0-9._-], at most 64 */
-    uint64_t n_examples;   /* 0: not told */
-    const char *schema;    /* declared columns as text, or NULL */
+    const char *name;    /* [A-Za-z0-9._-], at most 64 */
+    uint64_t n_examples; /* 0: not told */
+    const char *schema;  /* declared columns as text, or NULL */
 } weft_dataset;
-#define WEFT_DATASET_INIT {sizeof(weft_dataset), NULL, 0, NULL}
+#define WEFT_DATASET_INIT                                                                          \
+    {                                                                                              \
+        sizeof(weft_dataset), NULL, 0, NULL                                                        \
+    }
 
 /* ---- the client ------------------------------------------------------------------------------ */
 
@@ -151,7 +157,7 @@ typedef enum weft_log_severity {
 
 typedef struct weft_client_options {
     size_t size;
-    const char *state_dir;  /* created 0700 where missing; one client per folder (locked) */
+    const char *state_dir; /* created 0700 where missing; one client per folder (locked) */
     /* the owner's policy, checked on every assignment; the coordinator can only be stricter */
     const char *allowed_jobs;       /* comma-separated names or prefixes with '*'; NULL: all */
     uint32_t min_cohort;            /* refuse rounds with fewer clients; default 0 */
@@ -174,9 +180,9 @@ typedef struct weft_client_options {
  * Open the client of a state folder. Nothing is sent yet.
  * @param ret      the caller's to close.
  * @param options  copied.
- * @return WEFT_E_CONFLICT another process holds the folder; WEFT_E_INVALID options; WEFT_E_NOTFOUND
- *         observe, and there is no client; WEFT_E_STATE a newer weft wrote it; WEFT_E_DB, WEFT_E_IO,
- *         WEFT_E_NOMEM.
+ * @return WEFT_E_CONFLICT another process holds the folder; WEFT_E_INVALID options;
+ *         WEFT_E_NOTFOUND observe, and there is no client; WEFT_E_STATE a newer weft wrote it;
+ *         WEFT_E_DB, WEFT_E_IO, WEFT_E_NOMEM.
  */
 WEFT_API WEFT_NODISCARD weft_status weft_client_open(weft_client **ret,
                                                      const weft_client_options *options,
@@ -211,8 +217,8 @@ WEFT_API WEFT_NODISCARD weft_status weft_client_attach(weft_client *client,
  * Take part until stopped or until the coordinator has nothing more for this client. Reconnects
  * with exponential backoff and jitter.
  * @return WEFT_OK nothing more to do; WEFT_E_CANCELED stopped; WEFT_E_AUTH revoked or not enrolled;
- *         WEFT_E_STATE incompatible coordinator; WEFT_E_INVALID no data set; WEFT_E_DB, WEFT_E_IO the
- *         state folder cannot be written. It may be called again in every case.
+ *         WEFT_E_STATE incompatible coordinator; WEFT_E_INVALID no data set; WEFT_E_DB or
+ *         WEFT_E_IO the state folder cannot be written. It may be called again in every case.
  */
 WEFT_API WEFT_NODISCARD weft_status weft_client_run(weft_client *client, weft_error *err);
 /**
@@ -222,8 +228,8 @@ WEFT_API WEFT_NODISCARD weft_status weft_client_run(weft_client *client, weft_er
  */
 WEFT_API WEFT_NODISCARD weft_status weft_client_step(weft_client *client, uint32_t timeout_ms,
                                                      weft_error *err);
-/** Ask run, step and the trainer to end soon; they return WEFT_E_CANCELED, once. What was trained is
- * kept and sent in the next run. Threads: any; async-signal-safe. */
+/** Ask run, step and the trainer to end soon; they return WEFT_E_CANCELED, once. What was trained
+ * is kept and sent in the next run. Threads: any; async-signal-safe. */
 WEFT_API void weft_client_stop(weft_client *client);
 /** With poller_thread: a descriptor that polls readable when step has work, be it the network or a
  * wait that is over; do not read it, step does. Else -1. Threads: any. */
@@ -240,7 +246,7 @@ typedef enum weft_client_event_kind {
     WEFT_CLIENT_REFUSED,  /* by the coordinator; detail: reason */
     WEFT_CLIENT_DECLINED, /* by this client's policy; detail: reason */
     WEFT_CLIENT_ABANDONED,
-    WEFT_CLIENT_RENEWED   /* certificate */
+    WEFT_CLIENT_RENEWED /* certificate */
 } weft_client_event_kind;
 
 typedef struct weft_client_event {
@@ -253,7 +259,8 @@ typedef struct weft_client_event {
     const char *detail; /* or "" */
 } weft_client_event;
 
-/** Called on the owner thread, inside run or step. */
+/** Called on the owner thread, inside run or step; of the client's functions it may call stop,
+ * receipt, history and get_info. */
 typedef void (*weft_client_observer)(void *arg, const weft_client_event *event);
 WEFT_API void weft_client_observe(weft_client *client, weft_client_observer observer, void *arg);
 
@@ -267,7 +274,9 @@ typedef struct weft_receipt {
     uint8_t update_digest[32];
     uint8_t signature[64]; /* Ed25519 by the coordinator's receipt key, verified on arrival */
 } weft_receipt;
+/* clang-format off */
 #define WEFT_RECEIPT_INIT {sizeof(weft_receipt), 0, {0}, 0, 0, 0, {0}, {0}}
+/* clang-format on */
 /** The newest receipt. WEFT_E_NOTFOUND when there is none yet. */
 WEFT_API WEFT_NODISCARD weft_status weft_client_receipt(const weft_client *client,
                                                         weft_receipt *ret, weft_error *err);
@@ -284,9 +293,10 @@ typedef struct weft_contribution {
     int64_t unix_ms;
 } weft_contribution;
 /** Calls fn for each; stops when fn returns nonzero. Owner thread. */
-WEFT_API WEFT_NODISCARD weft_status weft_client_history(
-    const weft_client *client, int (*fn)(void *arg, const weft_contribution *item), void *arg,
-    weft_error *err);
+WEFT_API WEFT_NODISCARD weft_status weft_client_history(const weft_client *client,
+                                                        int (*fn)(void *arg,
+                                                                  const weft_contribution *item),
+                                                        void *arg, weft_error *err);
 
 typedef struct weft_client_info {
     size_t size;
