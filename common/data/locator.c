@@ -8,8 +8,9 @@
 #include "data/number.h"
 #include "data/partition.h"
 
-#define PART_SEED 1U
-#define MAX_PARTS 100000U
+#define PART_SEED        1U
+#define DEFAULT_STRENGTH 0.3
+#define MAX_PARTS        100000U
 
 static const char digits_prefix[] = "digits:";
 
@@ -28,7 +29,7 @@ static weft_status parse_digits(weft_locator *l, const char *text, weft_err *err
     n++;
     const char *strength = strchr(n, ':');
     const size_t n_size = strength ? (size_t)(strength - n) : strlen(n);
-    double value = 0.0;
+    double value = DEFAULT_STRENGTH;
     if (!weft_number_parse_u32(&l->n, n, n_size, (uint32_t)WEFT_MAX_EXAMPLES - 1) || l->n == 0 ||
         (strength && !weft_number_parse(&value, strength + 1, strlen(strength + 1))) ||
         !(value >= 0.0 && value <= 1.0)) {

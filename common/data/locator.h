@@ -2,7 +2,7 @@
 /*
  * What a data path may say besides a place on disk:
  *   digits:SEED:N[:STRENGTH]  N drawn digits; STRENGTH 0..1: how much the hand differs from the
- *                             common one (it is drawn from SEED); default 0
+ *                             common one (it is drawn from SEED); default 0.3
  *   PATH#I/N                  part I (from 1) of N equal shuffled parts of the data at PATH, the
  *                             same parts for everybody: to try a federation on one data set
  * Pure; any thread.
