@@ -45,7 +45,7 @@ static weft_status add_value(weft_schema_parser *p, weft_column *c, weft_word it
         return weft_schema_fail(p, "more than %d values", WEFT_MAX_CATEGORIES);
     }
     char *text = NULL;
-    WEFT_TRY(weft_word_text(p, item, &text));
+    WEFT_TRY(weft_schema_word_text(p, item, &text));
     const weft_status status = check_new_value(p, c, text);
     if (status != WEFT_OK) {
         weft_free(p->alloc, text);
@@ -96,14 +96,14 @@ static weft_status csv_line(weft_schema_parser *p)
     for (uint32_t i = 1; i < p->n_words; i++) {
         const weft_word w = p->word[i];
         weft_word v = {0};
-        if (weft_word_option(w, "header", &v)) {
-            WEFT_TRY(weft_word_flag(p, v, "header", &s->header));
-        } else if (weft_word_option(w, "delimiter", &v)) {
+        if (weft_schema_word_option(w, "header", &v)) {
+            WEFT_TRY(weft_schema_word_flag(p, v, "header", &s->header));
+        } else if (weft_schema_word_option(w, "delimiter", &v)) {
             WEFT_TRY(weft_word_char(p, v, "delimiter", &s->delimiter));
-        } else if (weft_word_option(w, "comment", &v)) {
+        } else if (weft_schema_word_option(w, "comment", &v)) {
             WEFT_TRY(weft_word_char(p, v, "comment", &s->comment));
-        } else if (weft_word_option(w, "missing", &v)) {
-            WEFT_TRY(weft_word_text_into(p, v, s->missing, sizeof s->missing, "missing="));
+        } else if (weft_schema_word_option(w, "missing", &v)) {
+            WEFT_TRY(weft_schema_word_text_into(p, v, s->missing, sizeof s->missing, "missing="));
         } else {
             return weft_schema_fail(p, "unknown word '%.*s'", weft_schema_word_shown(w.size), w.at);
         }
@@ -157,17 +157,17 @@ static weft_status column_flag(weft_schema_parser *p, weft_column *c, weft_word 
 {
     weft_word v = {0};
     *known = true;
-    if (weft_word_option(w, "zero_missing", &v)) {
-        return weft_word_flag(p, v, "zero_missing", &c->zero_missing);
+    if (weft_schema_word_option(w, "zero_missing", &v)) {
+        return weft_schema_word_flag(p, v, "zero_missing", &c->zero_missing);
     }
-    if (weft_word_option(w, "missing_flag", &v)) {
-        return weft_word_flag(p, v, "missing_flag", &c->missing_flag);
+    if (weft_schema_word_option(w, "missing_flag", &v)) {
+        return weft_schema_word_flag(p, v, "missing_flag", &c->missing_flag);
     }
-    if (weft_word_option(w, "other", &v)) {
-        return weft_word_flag(p, v, "other", &c->other);
+    if (weft_schema_word_option(w, "other", &v)) {
+        return weft_schema_word_flag(p, v, "other", &c->other);
     }
-    if (weft_word_option(w, "drop_missing", &v)) {
-        return weft_word_flag(p, v, "drop_missing", &c->drop_missing);
+    if (weft_schema_word_option(w, "drop_missing", &v)) {
+        return weft_schema_word_flag(p, v, "drop_missing", &c->drop_missing);
     }
     *known = false;
     return WEFT_OK;
@@ -181,25 +181,25 @@ static weft_status column_option(weft_schema_parser *p, weft_column *c, weft_wor
     if (known) {
         return WEFT_OK;
     }
-    if (weft_word_option(w, "mean", &v)) {
+    if (weft_schema_word_option(w, "mean", &v)) {
         has->mean = true;
-        return weft_word_number(p, v, "mean", &c->mean);
+        return weft_schema_word_number(p, v, "mean", &c->mean);
     }
-    if (weft_word_option(w, "std", &v)) {
+    if (weft_schema_word_option(w, "std", &v)) {
         has->std = true;
-        return weft_word_number(p, v, "std", &c->std);
+        return weft_schema_word_number(p, v, "std", &c->std);
     }
-    if (weft_word_option(w, "values", &v)) {
+    if (weft_schema_word_option(w, "values", &v)) {
         has->list = true;
         return list_value(p, v, c);
     }
-    if (weft_word_option(w, "classes", &v)) {
+    if (weft_schema_word_option(w, "classes", &v)) {
         has->classes = true;
         return classes_value(p, v, c);
     }
-    if (weft_word_option(w, "positive_above", &v)) {
+    if (weft_schema_word_option(w, "positive_above", &v)) {
         c->has_positive_above = true;
-        return weft_word_number(p, v, "positive_above", &c->positive_above);
+        return weft_schema_word_number(p, v, "positive_above", &c->positive_above);
     }
     return weft_schema_fail(p, "unknown word '%.*s'", weft_schema_word_shown(w.size), w.at);
 }
@@ -308,7 +308,7 @@ static weft_status column_line(weft_schema_parser *p)
     WEFT_TRY(grow_columns(p));
     weft_column *c = &p->schema->columns[p->schema->n_columns++]; /* freed with the schema */
     memset(c, 0, sizeof *c);
-    WEFT_TRY(weft_word_text_into(p, p->word[1], c->name, sizeof c->name, "a column name"));
+    WEFT_TRY(weft_schema_word_text_into(p, p->word[1], c->name, sizeof c->name, "a column name"));
     uint32_t next = 0;
     WEFT_TRY(kind_word(p, c, &next));
     seen has = {0};

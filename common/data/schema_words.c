@@ -87,7 +87,7 @@ bool weft_schema_word_is(weft_word w, const char *text)
     return w.size == strlen(text) && memcmp(w.at, text, w.size) == 0;
 }
 
-weft_status weft_word_text(weft_schema_parser *p, weft_word w, char **ret)
+weft_status weft_schema_word_text(weft_schema_parser *p, weft_word w, char **ret)
 {
     char *text = weft_array(p->alloc, w.size + 1, 1);
     if (!text) {
@@ -109,11 +109,11 @@ weft_status weft_word_text(weft_schema_parser *p, weft_word w, char **ret)
     return WEFT_OK;
 }
 
-weft_status weft_word_text_into(weft_schema_parser *p, weft_word w, char *out, size_t out_size,
-                                const char *what)
+weft_status weft_schema_word_text_into(weft_schema_parser *p, weft_word w, char *out,
+                                       size_t out_size, const char *what)
 {
     char *text = NULL;
-    WEFT_TRY(weft_word_text(p, w, &text));
+    WEFT_TRY(weft_schema_word_text(p, w, &text));
     const size_t n = strlen(text);
     if (n < out_size) {
         memcpy(out, text, n + 1);
@@ -127,7 +127,7 @@ weft_status weft_word_text_into(weft_schema_parser *p, weft_word w, char *out, s
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-bool weft_word_option(weft_word w, const char *name, weft_word *ret)
+bool weft_schema_word_option(weft_word w, const char *name, weft_word *ret)
 {
     const size_t n = strlen(name);
     if (w.size <= n || memcmp(w.at, name, n) != 0 || w.at[n] != '=') {
@@ -137,7 +137,8 @@ bool weft_word_option(weft_word w, const char *name, weft_word *ret)
     return true;
 }
 
-weft_status weft_word_flag(weft_schema_parser *p, weft_word value, const char *name, bool *ret)
+weft_status weft_schema_word_flag(weft_schema_parser *p, weft_word value, const char *name,
+                                  bool *ret)
 {
     if (!weft_schema_word_is(value, "0") && !weft_schema_word_is(value, "1")) {
         return weft_schema_fail(p, "%s=%.*s, allowed are 0 and 1", name,
@@ -147,7 +148,8 @@ weft_status weft_word_flag(weft_schema_parser *p, weft_word value, const char *n
     return WEFT_OK;
 }
 
-weft_status weft_word_number(weft_schema_parser *p, weft_word value, const char *name, double *ret)
+weft_status weft_schema_word_number(weft_schema_parser *p, weft_word value, const char *name,
+                                    double *ret)
 {
     if (!weft_number_parse(ret, value.at, value.size)) {
         return weft_schema_fail(p, "%s=%.*s is not a number", name,
@@ -159,7 +161,7 @@ weft_status weft_word_number(weft_schema_parser *p, weft_word value, const char 
 weft_status weft_word_char(weft_schema_parser *p, weft_word value, const char *name, char *ret)
 {
     char *text = NULL;
-    WEFT_TRY(weft_word_text(p, value, &text));
+    WEFT_TRY(weft_schema_word_text(p, value, &text));
     const bool tab = strcmp(text, "tab") == 0;
     char c = text[0];
     if (tab) {

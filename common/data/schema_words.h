@@ -34,15 +34,15 @@ int weft_schema_word_shown(size_t size);
 WEFT_NODISCARD weft_status weft_words_cut(weft_schema_parser *p, const char *at, const char *end);
 bool weft_schema_word_is(weft_word w, const char *text);
 /* The text without its quotes, as a fresh string, or into out, which takes 1 to out_size - 1. */
-WEFT_NODISCARD weft_status weft_word_text(weft_schema_parser *p, weft_word w, char **ret);
-WEFT_NODISCARD weft_status weft_word_text_into(weft_schema_parser *p, weft_word w, char *out,
-                                               size_t out_size, const char *what);
+WEFT_NODISCARD weft_status weft_schema_word_text(weft_schema_parser *p, weft_word w, char **ret);
+WEFT_NODISCARD weft_status weft_schema_word_text_into(weft_schema_parser *p, weft_word w, char *out,
+                                                      size_t out_size, const char *what);
 /* If w is name=value: its value. */
-bool weft_word_option(weft_word w, const char *name, weft_word *ret);
-WEFT_NODISCARD weft_status weft_word_flag(weft_schema_parser *p, weft_word value, const char *name,
-                                          bool *ret);
-WEFT_NODISCARD weft_status weft_word_number(weft_schema_parser *p, weft_word value,
-                                            const char *name, double *ret);
+bool weft_schema_word_option(weft_word w, const char *name, weft_word *ret);
+WEFT_NODISCARD weft_status weft_schema_word_flag(weft_schema_parser *p, weft_word value,
+                                                 const char *name, bool *ret);
+WEFT_NODISCARD weft_status weft_schema_word_number(weft_schema_parser *p, weft_word value,
+                                                   const char *name, double *ret);
 WEFT_NODISCARD weft_status weft_word_char(weft_schema_parser *p, weft_word value, const char *name,
                                           char *ret);
 
