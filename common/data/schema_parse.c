@@ -12,7 +12,7 @@
 /* ---- lists of values --------------------------------------------------------------------------
  */
 
-static size_t item_size(weft_word list)
+static size_t item_size(weft_schema_word list)
 {
     bool quoted = false;
     size_t n = 0;
@@ -39,7 +39,8 @@ static weft_status check_new_value(weft_schema_parser *p, const weft_column *c, 
     return WEFT_OK;
 }
 
-static weft_status add_value(weft_schema_parser *p, weft_column *c, weft_word item, bool alias)
+static weft_status add_value(weft_schema_parser *p, weft_column *c, weft_schema_word item,
+                             bool alias)
 {
     if (c->n_values == WEFT_MAX_CATEGORIES) {
         return weft_schema_fail(p, "more than %d values", WEFT_MAX_CATEGORIES);
@@ -57,7 +58,7 @@ static weft_status add_value(weft_schema_parser *p, weft_column *c, weft_word it
     return WEFT_OK;
 }
 
-static weft_status list_value(weft_schema_parser *p, weft_word list, weft_column *c)
+static weft_status list_value(weft_schema_parser *p, weft_schema_word list, weft_column *c)
 {
     size_t n = 1; /* at most: commas in quotes count, too */
     for (size_t i = 0; i < list.size; i++) {
@@ -75,12 +76,12 @@ static weft_status list_value(weft_schema_parser *p, weft_word list, weft_column
     bool alias = false;
     for (;;) {
         const size_t size = item_size(list);
-        WEFT_TRY(add_value(p, c, (weft_word){list.at, size}, alias));
+        WEFT_TRY(add_value(p, c, (weft_schema_word){list.at, size}, alias));
         if (size == list.size) {
             return WEFT_OK;
         }
         alias = list.at[size] == '|';
-        list = (weft_word){list.at + size + 1, list.size - size - 1};
+        list = (weft_schema_word){list.at + size + 1, list.size - size - 1};
     }
 }
 
@@ -94,14 +95,14 @@ static weft_status csv_line(weft_schema_parser *p)
     }
     p->has_csv = true;
     for (uint32_t i = 1; i < p->n_words; i++) {
-        const weft_word w = p->word[i];
-        weft_word v = {0};
+        const weft_schema_word w = p->word[i];
+        weft_schema_word v = {0};
         if (weft_schema_word_option(w, "header", &v)) {
             WEFT_TRY(weft_schema_word_flag(p, v, "header", &s->header));
         } else if (weft_schema_word_option(w, "delimiter", &v)) {
-            WEFT_TRY(weft_word_char(p, v, "delimiter", &s->delimiter));
+            WEFT_TRY(weft_schema_word_char(p, v, "delimiter", &s->delimiter));
         } else if (weft_schema_word_option(w, "comment", &v)) {
-            WEFT_TRY(weft_word_char(p, v, "comment", &s->comment));
+            WEFT_TRY(weft_schema_word_char(p, v, "comment", &s->comment));
         } else if (weft_schema_word_option(w, "missing", &v)) {
             WEFT_TRY(weft_schema_word_text_into(p, v, s->missing, sizeof s->missing, "missing="));
         } else {
@@ -139,7 +140,7 @@ static weft_status kind_word(weft_schema_parser *p, weft_column *c, uint32_t *ne
     return weft_schema_fail(p, "a column is 'numeric', 'categorical', 'ignore' or 'group'");
 }
 
-static weft_status classes_value(weft_schema_parser *p, weft_word v, weft_column *c)
+static weft_status classes_value(weft_schema_parser *p, weft_schema_word v, weft_column *c)
 {
     if (!weft_number_parse_u32(&c->n_classes, v.at, v.size, WEFT_MAX_CLASSES) || c->n_classes < 2) {
         return weft_schema_fail(p, "classes=%.*s, allowed are 2 to %u",
@@ -153,9 +154,10 @@ typedef struct seen {
     bool mean, std, list, classes;
 } seen;
 
-static weft_status column_flag(weft_schema_parser *p, weft_column *c, weft_word w, bool *known)
+static weft_status column_flag(weft_schema_parser *p, weft_column *c, weft_schema_word w,
+                               bool *known)
 {
-    weft_word v = {0};
+    weft_schema_word v = {0};
     *known = true;
     if (weft_schema_word_option(w, "zero_missing", &v)) {
         return weft_schema_word_flag(p, v, "zero_missing", &c->zero_missing);
@@ -173,9 +175,10 @@ static weft_status column_flag(weft_schema_parser *p, weft_column *c, weft_word 
     return WEFT_OK;
 }
 
-static weft_status column_option(weft_schema_parser *p, weft_column *c, weft_word w, seen *has)
+static weft_status column_option(weft_schema_parser *p, weft_column *c, weft_schema_word w,
+                                 seen *has)
 {
-    weft_word v = {0};
+    weft_schema_word v = {0};
     bool known = false;
     WEFT_TRY(column_flag(p, c, w, &known));
     if (known) {
@@ -321,7 +324,7 @@ static weft_status column_line(weft_schema_parser *p)
 
 static weft_status parse_line(weft_schema_parser *p, const char *at, const char *end)
 {
-    WEFT_TRY(weft_words_cut(p, at, end));
+    WEFT_TRY(weft_schema_words_cut(p, at, end));
     if (p->n_words == 0) {
         return WEFT_OK;
     }

@@ -61,7 +61,7 @@ static weft_status check_characters(weft_schema_parser *p, const char *at, const
     return WEFT_OK;
 }
 
-weft_status weft_words_cut(weft_schema_parser *p, const char *at, const char *end)
+weft_status weft_schema_words_cut(weft_schema_parser *p, const char *at, const char *end)
 {
     p->n_words = 0;
     WEFT_TRY(check_characters(p, at, end));
@@ -77,17 +77,17 @@ weft_status weft_words_cut(weft_schema_parser *p, const char *at, const char *en
         }
         const char *stop = at;
         WEFT_TRY(word_end(p, at, end, &stop));
-        p->word[p->n_words++] = (weft_word){at, (size_t)(stop - at)};
+        p->word[p->n_words++] = (weft_schema_word){at, (size_t)(stop - at)};
         at = stop;
     }
 }
 
-bool weft_schema_word_is(weft_word w, const char *text)
+bool weft_schema_word_is(weft_schema_word w, const char *text)
 {
     return w.size == strlen(text) && memcmp(w.at, text, w.size) == 0;
 }
 
-weft_status weft_schema_word_text(weft_schema_parser *p, weft_word w, char **ret)
+weft_status weft_schema_word_text(weft_schema_parser *p, weft_schema_word w, char **ret)
 {
     char *text = weft_array(p->alloc, w.size + 1, 1);
     if (!text) {
@@ -109,7 +109,7 @@ weft_status weft_schema_word_text(weft_schema_parser *p, weft_word w, char **ret
     return WEFT_OK;
 }
 
-weft_status weft_schema_word_text_into(weft_schema_parser *p, weft_word w, char *out,
+weft_status weft_schema_word_text_into(weft_schema_parser *p, weft_schema_word w, char *out,
                                        size_t out_size, const char *what)
 {
     char *text = NULL;
@@ -127,17 +127,17 @@ weft_status weft_schema_word_text_into(weft_schema_parser *p, weft_word w, char 
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-bool weft_schema_word_option(weft_word w, const char *name, weft_word *ret)
+bool weft_schema_word_option(weft_schema_word w, const char *name, weft_schema_word *ret)
 {
     const size_t n = strlen(name);
     if (w.size <= n || memcmp(w.at, name, n) != 0 || w.at[n] != '=') {
         return false;
     }
-    *ret = (weft_word){w.at + n + 1, w.size - n - 1};
+    *ret = (weft_schema_word){w.at + n + 1, w.size - n - 1};
     return true;
 }
 
-weft_status weft_schema_word_flag(weft_schema_parser *p, weft_word value, const char *name,
+weft_status weft_schema_word_flag(weft_schema_parser *p, weft_schema_word value, const char *name,
                                   bool *ret)
 {
     if (!weft_schema_word_is(value, "0") && !weft_schema_word_is(value, "1")) {
@@ -148,7 +148,7 @@ weft_status weft_schema_word_flag(weft_schema_parser *p, weft_word value, const 
     return WEFT_OK;
 }
 
-weft_status weft_schema_word_number(weft_schema_parser *p, weft_word value, const char *name,
+weft_status weft_schema_word_number(weft_schema_parser *p, weft_schema_word value, const char *name,
                                     double *ret)
 {
     if (!weft_number_parse(ret, value.at, value.size)) {
@@ -158,7 +158,8 @@ weft_status weft_schema_word_number(weft_schema_parser *p, weft_word value, cons
     return WEFT_OK;
 }
 
-weft_status weft_word_char(weft_schema_parser *p, weft_word value, const char *name, char *ret)
+weft_status weft_schema_word_char(weft_schema_parser *p, weft_schema_word value, const char *name,
+                                  char *ret)
 {
     char *text = NULL;
     WEFT_TRY(weft_schema_word_text(p, value, &text));

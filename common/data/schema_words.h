@@ -8,10 +8,10 @@
 enum { WEFT_SCHEMA_MAX_WORDS = 12 };
 
 /* A slice of the text, quotes still in it. */
-typedef struct weft_word {
+typedef struct weft_schema_word {
     const char *at;
     size_t size;
-} weft_word;
+} weft_schema_word;
 
 typedef struct weft_schema_parser {
     weft_schema *schema;
@@ -20,7 +20,7 @@ typedef struct weft_schema_parser {
     uint32_t line;
     bool has_csv;
     uint32_t cap; /* of schema->columns */
-    weft_word word[WEFT_SCHEMA_MAX_WORDS];
+    weft_schema_word word[WEFT_SCHEMA_MAX_WORDS];
     uint32_t n_words;
 } weft_schema_parser;
 
@@ -31,19 +31,21 @@ WEFT_NODISCARD weft_status weft_schema_fail(weft_schema_parser *p, const char *f
 int weft_schema_word_shown(size_t size);
 
 /* Cut a line into p->word. */
-WEFT_NODISCARD weft_status weft_words_cut(weft_schema_parser *p, const char *at, const char *end);
-bool weft_schema_word_is(weft_word w, const char *text);
+WEFT_NODISCARD weft_status weft_schema_words_cut(weft_schema_parser *p, const char *at,
+                                                 const char *end);
+bool weft_schema_word_is(weft_schema_word w, const char *text);
 /* The text without its quotes, as a fresh string, or into out, which takes 1 to out_size - 1. */
-WEFT_NODISCARD weft_status weft_schema_word_text(weft_schema_parser *p, weft_word w, char **ret);
-WEFT_NODISCARD weft_status weft_schema_word_text_into(weft_schema_parser *p, weft_word w, char *out,
-                                                      size_t out_size, const char *what);
+WEFT_NODISCARD weft_status weft_schema_word_text(weft_schema_parser *p, weft_schema_word w,
+                                                 char **ret);
+WEFT_NODISCARD weft_status weft_schema_word_text_into(weft_schema_parser *p, weft_schema_word w,
+                                                      char *out, size_t out_size, const char *what);
 /* If w is name=value: its value. */
-bool weft_schema_word_option(weft_word w, const char *name, weft_word *ret);
-WEFT_NODISCARD weft_status weft_schema_word_flag(weft_schema_parser *p, weft_word value,
+bool weft_schema_word_option(weft_schema_word w, const char *name, weft_schema_word *ret);
+WEFT_NODISCARD weft_status weft_schema_word_flag(weft_schema_parser *p, weft_schema_word value,
                                                  const char *name, bool *ret);
-WEFT_NODISCARD weft_status weft_schema_word_number(weft_schema_parser *p, weft_word value,
+WEFT_NODISCARD weft_status weft_schema_word_number(weft_schema_parser *p, weft_schema_word value,
                                                    const char *name, double *ret);
-WEFT_NODISCARD weft_status weft_word_char(weft_schema_parser *p, weft_word value, const char *name,
-                                          char *ret);
+WEFT_NODISCARD weft_status weft_schema_word_char(weft_schema_parser *p, weft_schema_word value,
+                                                 const char *name, char *ret);
 
 #endif
