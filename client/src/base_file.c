@@ -193,12 +193,6 @@ weft_status weft_base_reset(weft_base *b, weft_err *err)
     return forget_hash(b, err);
 }
 
-/* Zeros are left out: a hole reads the same, and a sparse model stays sparse. */
-static bool all_zero(const uint8_t *data, size_t n)
-{
-    return n > 0 && data[0] == 0 && memcmp(data, data + 1, n - 1) == 0;
-}
-
 static weft_status write_piece(const weft_base *b, const uint8_t *data, size_t n, uint64_t at,
                                weft_err *err)
 {
@@ -226,7 +220,8 @@ weft_status weft_base_add(weft_base *b, const weft_view *pieces, size_t n_pieces
             WEFT_FAIL(err, WEFT_E_FORMAT, "more than the %" PRIu64 " bytes of the base version",
                       b->size);
         }
-        hole = all_zero(pieces[i].data, pieces[i].size);
+        /* zeros are left out: a hole reads the same, and a sparse model stays sparse */
+        hole = weft_bytes_zero(pieces[i].data, pieces[i].size);
         if (!hole) {
             WEFT_TRY(write_piece(b, pieces[i].data, pieces[i].size, b->have, err));
         }

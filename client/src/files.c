@@ -49,7 +49,7 @@ weft_status weft_update_file_begin(weft_update_file *file, const char *dir, uint
 weft_status weft_update_file_write(void *self, const uint8_t *data, size_t n, weft_err *err)
 {
     weft_update_file *file = self;
-    if (n > 0 && data[0] == 0 && memcmp(data, data + 1, n - 1) == 0) {
+    if (weft_bytes_zero(data, n)) {
         file->at += n; /* zeros: the room was made with them */
         return WEFT_OK;
     }

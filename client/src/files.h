@@ -60,7 +60,7 @@ typedef struct weft_base_map {
 WEFT_NODISCARD weft_status weft_base_map_new(weft_base_map *ret, const weft_base *base,
                                              weft_err *err);
 void weft_base_map_done(weft_base_map *map);
-/** For weft_delta_options.passed, self is the map: the base's pages leave this process's memory
+/** For weft_delta_sink.passed, self is the map: the base's pages leave this process's memory
  * (the weights' stay: what the trainer wrote lies nowhere else). */
 void weft_base_map_passed(void *self, uint64_t first, uint64_t n);
 

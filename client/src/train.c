@@ -134,14 +134,15 @@ static weft_status write_update(weft_client *client, const weft_session_assignme
     const char *dir = client->options.state_dir;
     weft_update_file file;
     WEFT_TRY(weft_update_file_begin(&file, dir, a->assignment_id, a->base_bytes, err));
-    const weft_delta_sink sink = {weft_update_file_write, &file};
+    const bool large = a->base_bytes > LARGE_BYTES;
+    const weft_delta_sink sink = {.write = weft_update_file_write,
+                                  .self = &file,
+                                  .passed = large ? weft_base_map_passed : NULL,
+                                  .passed_self = &client->map};
     const weft_delta_options options = {.codec = weft_codec_find(a->encoding),
                                         .clip_norm = a->clip_norm,
                                         .exact = a->task == WEFT_TASK_STATS,
-                                        .max_examples = a->max_examples,
-                                        .passed = a->base_bytes > LARGE_BYTES ? weft_base_map_passed
-                                                                              : NULL,
-                                        .passed_self = &client->map};
+                                        .max_examples = a->max_examples};
     weft_delta_result result;
     weft_status status =
         weft_delta_encode(&result, &sink, client->map.weights, client->map.base,

@@ -203,3 +203,9 @@ bool weft_hex_decode(uint8_t *out, size_t n, const char *text, size_t text_size)
     }
     return true;
 }
+
+bool weft_bytes_zero(const void *data, size_t n)
+{
+    const uint8_t *bytes = data;
+    return n == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0);
+}

@@ -66,4 +66,7 @@ void weft_hex_encode(char *out, const uint8_t *data, size_t n);
 /** Exactly 2 * n hexadecimal digits of text; false otherwise. */
 bool weft_hex_decode(uint8_t *out, size_t n, const char *text, size_t text_size);
 
+/** Nothing but zero bytes? Then a hole in a file says the same. */
+bool weft_bytes_zero(const void *data, size_t n);
+
 #endif

@@ -46,7 +46,7 @@ void weft_layout_free(weft_layout *layout);
 /**
  * Seeded initial weights: He (before relu; the default) or Glorot uniform per layer, biases zero,
  * plain tensors zero. Each tensor draws from its own stream of the seed.
- * @param out  [n_params], written completely.
+ * @param out  [n_params], whatever values before; zeros that stay zeros are not written.
  */
 void weft_layout_init_weights(float *out, const weft_layout *layout, const weft_spec *spec,
                               uint64_t seed);

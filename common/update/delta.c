@@ -11,6 +11,10 @@
 /* Values of one step: the buffers below stay in the first-level cache. */
 #define STEP 2048U
 
+/* Values between two calls of `passed`. */
+#define PASSED_WINDOW (UINT64_C(1) << 18)
+
+_Static_assert(PASSED_WINDOW % STEP == 0, "windows are whole steps");
 _Static_assert(STEP % WEFT_CODEC_MAX_BLOCK_VALUES == 0, "steps are whole blocks");
 
 /* Truncation and this margin keep the norm of what is sent at or below the limit, whatever the
@@ -21,6 +25,7 @@ typedef struct source {
     const float *weights;
     const float *base; /* NULL: zeros */
     uint64_t n;
+    const weft_delta_sink *sink;
 } source;
 
 static void read_delta(float *out, const source *s, uint64_t first, size_t n)
@@ -37,6 +42,15 @@ static void read_delta(float *out, const source *s, uint64_t first, size_t n)
 static size_t step_at(const source *s, uint64_t first)
 {
     return s->n - first < STEP ? (size_t)(s->n - first) : STEP;
+}
+
+/* Everything before `end` was read. */
+static void tell_passed(const source *s, uint64_t end)
+{
+    if (s->sink->passed && (end % PASSED_WINDOW == 0 || end == s->n)) {
+        const uint64_t first = (end - 1) / PASSED_WINDOW * PASSED_WINDOW;
+        s->sink->passed(s->sink->passed_self, first, end - first);
+    }
 }
 
 static weft_status not_finite(const source *s, const float *block, uint64_t first, size_t n,
@@ -64,6 +78,7 @@ static weft_status measure(double *ret_norm, const source *s, weft_err *err)
         if (!isfinite(weft_norm_square(&norm))) {
             return not_finite(s, block, first, n, err);
         }
+        tell_passed(s, first + n);
     }
     *ret_norm = weft_norm_get(&norm);
     return WEFT_OK;
@@ -82,8 +97,8 @@ static float toward_zero(double x)
     return f;
 }
 
-static weft_status emit(weft_delta_result *ret, const weft_delta_sink *sink, const source *s,
-                        const weft_codec *codec, double scale, weft_hash *hash, weft_err *err)
+static weft_status emit(weft_delta_result *ret, const source *s, const weft_codec *codec,
+                        double scale, weft_hash *hash, weft_err *err)
 {
     float block[STEP];
     uint8_t bytes[STEP / WEFT_CODEC_MAX_BLOCK_VALUES * WEFT_CODEC_MAX_BLOCK_BYTES];
@@ -96,8 +111,9 @@ static weft_status emit(weft_delta_result *ret, const weft_delta_sink *sink, con
         const size_t size = (size_t)codec->size_bytes(n);
         codec->encode(bytes, block, n);
         WEFT_TRY(weft_hash_add(hash, bytes, size, err));
-        WEFT_TRY(sink->write(sink->self, bytes, size, err));
+        WEFT_TRY(s->sink->write(s->sink->self, bytes, size, err));
         ret->bytes += size;
+        tell_passed(s, first + n);
     }
     return weft_hash_finish(ret->digest, hash, err);
 }
@@ -125,7 +141,7 @@ weft_status weft_delta_encode(weft_delta_result *ret, const weft_delta_sink *sin
                               const weft_alloc *a, weft_err *err)
 {
     WEFT_TRY(check_arguments(n_params, n_examples, options, err));
-    const source s = {weights, base, n_params};
+    const source s = {weights, base, n_params, sink};
     const weft_codec *codec = options->codec ? options->codec : &weft_codec_f32;
     weft_delta_result r = {0};
     WEFT_TRY(measure(&r.norm, &s, err));
@@ -140,7 +156,7 @@ weft_status weft_delta_encode(weft_delta_result *ret, const weft_delta_sink *sin
     r.n_examples = n_examples < options->max_examples ? n_examples : options->max_examples;
     weft_hash *hash = NULL;
     WEFT_TRY(weft_hash_new(&hash, a, err));
-    const weft_status status = emit(&r, sink, &s, codec, scale, hash, err);
+    const weft_status status = emit(&r, &s, codec, scale, hash, err);
     weft_hash_free(hash);
     WEFT_TRY(status);
     *ret = r;
@@ -169,6 +185,6 @@ weft_status weft_delta_encode_to(weft_delta_result *ret, uint8_t *out, size_t ou
                   out_size);
     }
     uint8_t *at = out;
-    const weft_delta_sink sink = {write_memory, &at};
+    const weft_delta_sink sink = {.write = write_memory, .self = &at};
     return weft_delta_encode(ret, &sink, weights, base, n_params, n_examples, options, a, err);
 }

@@ -32,6 +32,10 @@ typedef struct weft_delta_result {
 typedef struct weft_delta_sink {
     weft_status (*write)(void *self, const uint8_t *data, size_t n, weft_err *err);
     void *self;
+    /* Values [first, first + n) of weights and base were read (in each pass, in windows of at most
+     * 2^18): a mapping of them need not stay in memory. Or NULL. */
+    void (*passed)(void *self, uint64_t first, uint64_t n);
+    void *passed_self;
 } weft_delta_sink;
 
 /**

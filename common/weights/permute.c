@@ -20,6 +20,21 @@ void weft_weights_shape(uint64_t shape[WEFT_MAX_TENSOR_RANK], const weft_tensor_
     }
 }
 
+bool weft_weights_same_order(const weft_tensor_info *t)
+{
+    return t->role != WEFT_TENSOR_DENSE_WEIGHT && t->role != WEFT_TENSOR_CONV_WEIGHT;
+}
+
+uint64_t weft_weights_scratch(const weft_layout *layout)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < layout->n_tensors; i++) {
+        const weft_tensor_info *t = &layout->tensors[i];
+        most = !weft_weights_same_order(t) && t->count > most ? t->count : most;
+    }
+    return most;
+}
+
 /* Where input i of a dense layer is in PyTorch's flattened image: h, w, c -> c, h, w. */
 static size_t torch_input(const weft_tensor_info *t, size_t i)
 {

@@ -48,19 +48,20 @@ static weft_status print_header(weft_buf *out, const weft_spec *spec, const weft
 static weft_status write_tensors(weft_weights_sink sink, const weft_layout *layout,
                                  const float *weights, const weft_alloc *a, weft_err *err)
 {
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < layout->n_tensors; i++) {
-        most = layout->tensors[i].count > most ? layout->tensors[i].count : most;
-    }
+    const uint64_t most = weft_weights_scratch(layout);
     float *tensor = weft_array(a, (size_t)most, sizeof *tensor);
-    if (!tensor) {
+    if (!tensor && most > 0) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a tensor of %" PRIu64 " values", most);
     }
     weft_status status = WEFT_OK;
     for (uint32_t i = 0; status == WEFT_OK && i < layout->n_tensors; i++) {
         const weft_tensor_info *t = &layout->tensors[i];
-        weft_weights_to_torch(tensor, weights + t->offset, t);
-        status = sink.write(sink.self, tensor, (size_t)t->count * sizeof *tensor, err);
+        const float *values = weights + t->offset;
+        if (!weft_weights_same_order(t)) {
+            weft_weights_to_torch(tensor, values, t);
+            values = tensor;
+        }
+        status = sink.write(sink.self, values, (size_t)t->count * sizeof *values, err);
     }
     weft_free(a, tensor);
     return status;
@@ -203,8 +204,11 @@ static weft_status read_tensor(float *out, float *scratch, const file *f, const 
     WEFT_TRY(find_dtype(&d, entry, t->name, err));
     WEFT_TRY(check_shape(entry, t, err));
     WEFT_TRY(find_bytes(&bytes, f, entry, t, d->size, err));
-    WEFT_TRY(convert(scratch, bytes, d, t, err));
-    weft_weights_from_torch(out + t->offset, scratch, t);
+    const bool same = weft_weights_same_order(t);
+    WEFT_TRY(convert(same ? out + t->offset : scratch, bytes, d, t, err));
+    if (!same) {
+        weft_weights_from_torch(out + t->offset, scratch, t);
+    }
     *ret_bytes += t->count * d->size;
     return WEFT_OK;
 }
@@ -260,13 +264,10 @@ weft_status weft_safetensors_read(float *out, const weft_layout *layout, const u
     WEFT_TRY(check_size(layout, size, err));
     file f = {0};
     WEFT_TRY(open_file(&f, data, size, err));
-    uint64_t most = 0;
-    for (uint32_t i = 0; i < layout->n_tensors; i++) {
-        most = layout->tensors[i].count > most ? layout->tensors[i].count : most;
-    }
+    const uint64_t most = weft_weights_scratch(layout);
     float *scratch = weft_array(a, (size_t)most, sizeof *scratch);
     weft_status status = WEFT_OK;
-    if (scratch) {
+    if (scratch || most == 0) {
         status = read_tensors(out, &f, layout, scratch, err);
     } else {
         status = WEFT_E_NOMEM;

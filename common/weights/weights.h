@@ -47,7 +47,7 @@ typedef struct weft_weights_sink {
 } weft_weights_sink;
 
 /**
- * Write a model as safetensors. Memory: one tensor at a time.
+ * Write a model as safetensors. Memory: the largest dense or convolution weights.
  * @param spec     written into the metadata; layout is its layout.
  * @param weights  [layout->n_params], borrowed.
  * @param meta     NULL: only the spec.

@@ -12,6 +12,10 @@
 
 /* The shape that others see: dense [out][in], conv [out][in][kh][kw]; rank as in the layout. */
 void weft_weights_shape(uint64_t shape[WEFT_MAX_TENSOR_RANK], const weft_tensor_info *tensor);
+/* Do both lie in the same order? Then nothing needs to be copied. */
+bool weft_weights_same_order(const weft_tensor_info *tensor);
+/* Values of the largest tensor of another order: what a permutation needs; 0: none. */
+uint64_t weft_weights_scratch(const weft_layout *layout);
 /* out and in: [count], not overlapping. */
 void weft_weights_to_torch(float *out, const float *in, const weft_tensor_info *tensor);
 void weft_weights_from_torch(float *out, const float *in, const weft_tensor_info *tensor);

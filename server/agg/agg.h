@@ -29,6 +29,9 @@ typedef struct weft_aggregator {
      * @return WEFT_OK; WEFT_E_INVALID when a value is not finite; WEFT_E_STATE for an empty sum.
      */
     weft_status (*finish)(float *next, const float *base, const weft_sum *sum, weft_err *err);
+    /** The same for elements [first, first + n): next and base are [n] and begin with the first. */
+    weft_status (*finish_range)(float *next, const float *base, const weft_sum *sum, uint64_t first,
+                                uint64_t n, weft_err *err);
 } weft_aggregator;
 
 /** The aggregator of a name, or NULL. */
@@ -53,13 +56,21 @@ WEFT_NODISCARD weft_status weft_sum_check(uint64_t n_params, uint32_t cohort, ui
 WEFT_NODISCARD weft_status weft_sum_new(weft_sum **ret, uint64_t n_params, uint32_t cohort,
                                         uint64_t max_examples, double clip_norm,
                                         const weft_alloc *a, weft_err *err);
+/**
+ * The same over memory of the caller's, for sums that must not lie on the heap.
+ * @param acc  [n_params] zeros; borrowed, must outlive the sum.
+ */
+WEFT_NODISCARD weft_status weft_sum_new_over(weft_sum **ret, int64_t *acc, uint64_t n_params,
+                                             uint32_t cohort, uint64_t max_examples,
+                                             double clip_norm, const weft_alloc *a, weft_err *err);
 void weft_sum_free(weft_sum *sum);
 
 /**
  * Add elements [first, first + n) of one update.
  * @param delta  [n] float32, finite and within clip_norm (validated before: see update/check.h).
  * @param n_examples  the update's weight, 1..max_examples.
- * Cost: near memory speed; no allocation, no floating-point arithmetic.
+ * Cost: near memory speed; no allocation, no floating-point arithmetic. Blocks of zeros (frozen
+ * layers) are not added: parts of the sum that no update changes are never touched.
  */
 void weft_sum_add_range(weft_sum *sum, const float *delta, uint64_t first, uint64_t n,
                         uint64_t n_examples);

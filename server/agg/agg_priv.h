@@ -17,7 +17,8 @@
 
 struct weft_sum {
     const weft_alloc *alloc;
-    int64_t *acc; /* [n_params], owned: sums of terms in units of 2^-grid_bits */
+    int64_t *acc;  /* [n_params]: sums of terms in units of 2^-grid_bits */
+    int64_t *mine; /* acc where the sum owns it, else NULL */
     uint64_t n_params;
     uint64_t max_examples;
     uint64_t examples; /* of the counted updates */

@@ -7,6 +7,7 @@
  */
 #include "agg/agg_priv.h"
 
+#include "base/buf.h"
 #include "base/limits.h"
 
 #include <assert.h>
@@ -19,6 +20,8 @@
 #define EXPONENT_MASK 0xffU
 /* value = mantissa * 2^(exponent - 150) */
 #define EXPONENT_BIAS 150
+/* Elements that are looked at together: 16 KiB of deltas, which stay in the first-level cache */
+#define BLOCK 4096U
 
 /*
  * One term. Numbers below 2^-126 (exponent 0) lack the hidden bit; with grids of at most 90 bits
@@ -94,8 +97,9 @@ weft_status weft_sum_check(uint64_t n_params, uint32_t cohort, uint64_t max_exam
     return WEFT_OK;
 }
 
-weft_status weft_sum_new(weft_sum **ret, uint64_t n_params, uint32_t cohort, uint64_t max_examples,
-                         double clip_norm, const weft_alloc *a, weft_err *err)
+weft_status weft_sum_new_over(weft_sum **ret, int64_t *acc, uint64_t n_params, uint32_t cohort,
+                              uint64_t max_examples, double clip_norm, const weft_alloc *a,
+                              weft_err *err)
 {
     WEFT_TRY(weft_sum_check(n_params, cohort, max_examples, clip_norm, err));
     weft_sum *sum = weft_array(a, 1, sizeof *sum);
@@ -103,12 +107,7 @@ weft_status weft_sum_new(weft_sum **ret, uint64_t n_params, uint32_t cohort, uin
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a sum");
     }
     sum->alloc = a;
-    sum->acc = n_params <= SIZE_MAX ? weft_array(a, (size_t)n_params, sizeof *sum->acc) : NULL;
-    if (!sum->acc) {
-        weft_sum_free(sum);
-        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a sum of %llu parameters",
-                  (unsigned long long)n_params);
-    }
+    sum->acc = acc;
     sum->n_params = n_params;
     sum->max_examples = max_examples;
     sum->cohort = cohort;
@@ -117,10 +116,26 @@ weft_status weft_sum_new(weft_sum **ret, uint64_t n_params, uint32_t cohort, uin
     return WEFT_OK;
 }
 
+weft_status weft_sum_new(weft_sum **ret, uint64_t n_params, uint32_t cohort, uint64_t max_examples,
+                         double clip_norm, const weft_alloc *a, weft_err *err)
+{
+    weft_sum *sum = NULL;
+    WEFT_TRY(weft_sum_new_over(&sum, NULL, n_params, cohort, max_examples, clip_norm, a, err));
+    sum->mine = n_params <= SIZE_MAX ? weft_array(a, (size_t)n_params, sizeof *sum->mine) : NULL;
+    sum->acc = sum->mine;
+    if (!sum->mine) {
+        weft_sum_free(sum);
+        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a sum of %llu parameters",
+                  (unsigned long long)n_params);
+    }
+    *ret = sum;
+    return WEFT_OK;
+}
+
 void weft_sum_free(weft_sum *sum)
 {
     if (sum) {
-        weft_free(sum->alloc, sum->acc);
+        weft_free(sum->alloc, sum->mine);
         weft_free(sum->alloc, sum);
     }
 }
@@ -130,8 +145,14 @@ void weft_sum_add_range(weft_sum *sum, const float *delta, uint64_t first, uint6
 {
     assert(first <= sum->n_params && n <= sum->n_params - first);
     assert(n_examples > 0 && n_examples <= sum->max_examples);
-    weft_sum_kernel_best()(sum->acc + first, delta, (size_t)n, (uint32_t)n_examples,
-                           sum->grid_bits);
+    weft_sum_kernel *kernel = weft_sum_kernel_best();
+    for (uint64_t at = 0; at < n;) {
+        const size_t take = n - at < BLOCK ? (size_t)(n - at) : BLOCK;
+        if (!weft_bytes_zero(delta + at, take * sizeof *delta)) {
+            kernel(sum->acc + first + at, delta + at, take, (uint32_t)n_examples, sum->grid_bits);
+        }
+        at += take;
+    }
 }
 
 weft_status weft_sum_count(weft_sum *sum, uint64_t n_examples, weft_err *err)

@@ -80,7 +80,7 @@ static weft_effect *add_effect(weft_daemon *d, effect_kind kind)
     if (!e) {
         weft_err err = WEFT_ERR_INIT;
         (void)!weft_err_set(&err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
-                           "no memory for a batch"); /* its return is the code */
+                            "no memory for a batch"); /* its return is the code */
         weft_batch_fail(d, &err);
         return NULL;
     }
@@ -200,7 +200,7 @@ static void keep_action(weft_daemon *d, const weft_action *action)
     if (!own_rows(d, &e->action)) {
         weft_err err = WEFT_ERR_INIT;
         (void)!weft_err_set(&err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
-                           "no memory for a batch"); /* its return is the code */
+                            "no memory for a batch"); /* its return is the code */
         weft_batch_fail(d, &err);
     }
 }
@@ -212,6 +212,12 @@ weft_status weft_batch_take(weft_daemon *d, const weft_actions *actions, weft_er
             WEFT_TRY(persist(d, &actions->item[i], err));
         } else {
             keep_action(d, &actions->item[i]);
+        }
+    }
+    /* last: until its own row is noted, an update that closed the round looks left over */
+    for (size_t i = 0; i < actions->n && !failed(d); i++) {
+        if (actions->item[i].kind == WEFT_ACTION_PERSIST_ROUND) {
+            weft_daemon_note_round(d, actions->item[i].u.round);
         }
     }
     return WEFT_OK;

@@ -10,6 +10,9 @@ enum { BUCKETS = 4096 }; /* a power of two; ids count up, so chains are even */
 typedef struct note {
     struct note *next;
     uint64_t id;
+    uint64_t job_id;
+    uint32_t round;
+    uint32_t attempt;
     char client[WEFT_MAX_NAME_BYTES + 1];
     bool claimed;
     weft_rpc_assignment assignment;
@@ -51,24 +54,57 @@ static note **place_locked(weft_board *board, uint64_t id)
     return at;
 }
 
-weft_status weft_board_put(weft_board *board, uint64_t id, const char *client,
+weft_status weft_board_put(weft_board *board, const weft_assignment_row *row,
                            const weft_rpc_assignment *assignment, weft_err *err)
 {
     note *fresh = weft_array(board->alloc, 1, sizeof *fresh);
     if (!fresh) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for the board of assignments");
     }
-    fresh->id = id;
+    fresh->id = row->assignment_id;
+    fresh->job_id = row->job_id;
+    fresh->round = row->round;
+    fresh->attempt = row->attempt;
     fresh->assignment = *assignment;
-    memcpy(fresh->client, client, strnlen(client, WEFT_MAX_NAME_BYTES));
+    memcpy(fresh->client, row->client, sizeof fresh->client);
     (void)pthread_mutex_lock(&board->lock); /* not recursive: cannot fail */
-    note **at = place_locked(board, id);
+    note **at = place_locked(board, fresh->id);
     note *old = *at;
     fresh->next = old ? old->next : NULL;
+    fresh->claimed = old && old->claimed;
     *at = fresh;
     (void)pthread_mutex_unlock(&board->lock);
     weft_free(board->alloc, old);
     return WEFT_OK;
+}
+
+static bool is_of(const note *item, const weft_round_row *round, weft_task task)
+{
+    const bool evaluates = item->assignment.task == WEFT_TASK_EVALUATE;
+    return item->job_id == round->job_id && item->round == round->round &&
+           item->attempt == round->attempt && evaluates == (task == WEFT_TASK_EVALUATE);
+}
+
+size_t weft_board_end(weft_board *board, const weft_round_row *round, weft_task task, uint64_t *ids,
+                      size_t max)
+{
+    size_t n = 0;
+    (void)pthread_mutex_lock(&board->lock); /* not recursive: cannot fail */
+    for (size_t i = 0; i < BUCKETS; i++) {
+        note **at = &board->buckets[i];
+        while (*at && n < max) {
+            note *item = *at;
+            if (is_of(item, round, task)) {
+                ids[n++] = item->id;
+                *at = item->next;
+                weft_free(board->alloc, item);
+            } else {
+                at = &item->next;
+            }
+        }
+    }
+    (void)pthread_mutex_unlock(&board->lock);
+    return n;
 }
 
 void weft_board_remove(weft_board *board, uint64_t id)

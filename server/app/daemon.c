@@ -100,8 +100,8 @@ static weft_status open_auth(weft_auth **ret, const weft_daemon *d, weft_err *er
         weft_auth_open(&auth, &files, c->lifetime_days, weft_daemon_unix_ms(d), d->alloc, err));
     if (strcmp(weft_auth_federation(auth), c->federation) != 0) {
         (void)!weft_err_set(err, WEFT_E_INVALID, 0, __FILE__, __LINE__,
-                           "the configuration says federation %s, the keys belong to %s",
-                           c->federation, weft_auth_federation(auth)); /* its return is the code */
+                            "the configuration says federation %s, the keys belong to %s",
+                            c->federation, weft_auth_federation(auth)); /* its return is the code */
         weft_auth_free(auth);
         return WEFT_E_INVALID;
     }

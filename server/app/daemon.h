@@ -156,6 +156,8 @@ void weft_batch_end(weft_daemon *d);
 
 /* effects.c */
 void weft_effects_action(weft_daemon *d, const weft_action *action);
+/** Let the spool forget an update. */
+void weft_effects_drop_update(weft_daemon *d, uint64_t assignment_id);
 WEFT_NODISCARD weft_status weft_effects_pin(weft_daemon *d, uint64_t job_id, const uint8_t *version,
                                             weft_err *err);
 void weft_effects_unpin(weft_daemon *d, uint64_t job_id);
@@ -166,6 +168,8 @@ void weft_effects_unpin_all(weft_daemon *d);
 WEFT_NODISCARD weft_status weft_daemon_restore(weft_daemon *d, weft_err *err);
 /** Put or take down the board's note of an assignment row. */
 void weft_daemon_note(weft_daemon *d, const weft_assignment_row *row);
+/** A round moved on: take its notes down, drop what was uploaded for them. */
+void weft_daemon_note_round(weft_daemon *d, const weft_round_row *row);
 
 /* requests.c: rpc's host, owner side */
 void weft_requests_on_request(void *owner, weft_rpc_call *call);

@@ -105,7 +105,7 @@ static void run_drop(weft_rt_job *job)
 }
 
 /* Unlinking a big file takes its time: on the pool. What is missed goes at the next start. */
-static void drop_update(weft_daemon *d, uint64_t assignment_id)
+void weft_effects_drop_update(weft_daemon *d, uint64_t assignment_id)
 {
     drop_job *drop = weft_array(d->alloc, 1, sizeof *drop);
     if (drop) {
@@ -211,7 +211,7 @@ void weft_effects_action(weft_daemon *d, const weft_action *action)
                          action->u.sum.attempt);
         break;
     case WEFT_ACTION_DROP_UPDATE:
-        drop_update(d, action->u.fold.assignment_id);
+        weft_effects_drop_update(d, action->u.fold.assignment_id);
         break;
     case WEFT_ACTION_PUBLISH:
         must(d, weft_effects_pin(d, action->u.publish.job_id, action->u.publish.version, &err),

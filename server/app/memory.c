@@ -102,6 +102,29 @@ weft_status weft_memory_take(weft_memory *ret, uint64_t size, const char *dir, c
     return WEFT_OK;
 }
 
+weft_status weft_memory_take_zeros(weft_memory *ret, uint64_t size, const char *dir,
+                                   const weft_alloc *a, weft_err *err)
+{
+    WEFT_TRY(weft_memory_take(ret, size, dir, a, err));
+    if (!weft_memory_is_mapped(ret)) { /* a new file is zeros */
+        memset(ret->data, 0, ret->size);
+    }
+    return WEFT_OK;
+}
+
+bool weft_memory_is_mapped(const weft_memory *memory)
+{
+    return memory->data && memory->alloc->resize == mapping_resize;
+}
+
+void weft_memory_unload(const weft_memory *memory, size_t from, size_t n)
+{
+    if (weft_memory_is_mapped(memory)) {
+        /* of a shared mapping: nothing is lost; advice: failure costs memory only */
+        (void)madvise((uint8_t *)memory->data + from, n, MADV_DONTNEED);
+    }
+}
+
 void weft_memory_done(weft_memory *memory)
 {
     if (memory->data) {

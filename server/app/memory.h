@@ -10,8 +10,12 @@
 #include "base/err.h"
 #include "rt/blob.h"
 
-/* Above this a model lies in a mapped file: it must not count against the machine's memory. */
-#define WEFT_APP_MAPPED_BYTES (UINT64_C(256) << 20)
+#include <stdbool.h>
+
+/* Above this a block lies in a mapped file: it must not count against the machine's memory. A round
+ * has three (base, sum, next version), so what its model takes beside mappings stays below 192 MiB,
+ * however large it is. */
+#define WEFT_APP_MAPPED_BYTES (UINT64_C(64) << 20)
 
 /* One block. Finish with weft_memory_done, or turn it into a blob. */
 typedef struct weft_memory {
@@ -23,6 +27,13 @@ typedef struct weft_memory {
 /** size bytes, not zeroed unless mapped. WEFT_E_NOMEM, WEFT_E_IO. Threads: any. */
 WEFT_NODISCARD weft_status weft_memory_take(weft_memory *ret, uint64_t size, const char *dir,
                                             const weft_alloc *a, weft_err *err);
+/** The same, all zeros; pages of a mapping that nobody writes to take no room on the disk. */
+WEFT_NODISCARD weft_status weft_memory_take_zeros(weft_memory *ret, uint64_t size, const char *dir,
+                                                  const weft_alloc *a, weft_err *err);
+/** Is it a mapping? */
+bool weft_memory_is_mapped(const weft_memory *memory);
+/** Bytes [from, from + n) of a mapping leave this process; they stay in the file. Else nothing. */
+void weft_memory_unload(const weft_memory *memory, size_t from, size_t n);
 /** Free; an empty one is fine. */
 void weft_memory_done(weft_memory *memory);
 /** A blob that owns the block; memory is empty afterwards. On failure it stays the caller's. */

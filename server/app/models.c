@@ -157,7 +157,7 @@ static weft_status read_model(weft_models *m, weft_rt_blob **ret, const uint8_t 
     uint64_t bytes = 0;
     weft_memory memory = {0};
     WEFT_TRY(weft_store_model_size(m->store, digest, &bytes, err));
-    WEFT_TRY(weft_memory_take(&memory, bytes, weft_store_dir(m->store), m->alloc, err));
+    WEFT_TRY(weft_memory_take_zeros(&memory, bytes, weft_store_dir(m->store), m->alloc, err));
     weft_status status = weft_store_model_read_all(m->store, digest, memory.data, bytes, err);
     if (status == WEFT_OK) {
         status = weft_memory_to_blob(ret, &memory, err);
@@ -231,7 +231,7 @@ static void start_load(weft_models *m, const uint8_t *digest)
     }
     weft_err err = WEFT_ERR_INIT;
     (void)!weft_err_set(&err, WEFT_E_AGAIN, 0, __FILE__, __LINE__,
-                       "the coordinator cannot load the model now"); /* its return is the code */
+                        "the coordinator cannot load the model now"); /* its return is the code */
     finish_load(m, digest, NULL, &err);
 }
 

@@ -12,7 +12,10 @@ void weft_daemon_note(weft_daemon *d, const weft_assignment_row *row)
     weft_err err = WEFT_ERR_INIT;
     const weft_job_row *job = weft_view_find_job(d->core, row->job_id);
     const weft_round_row *round = weft_core_open_round(d->core, row->job_id);
-    if (row->state != WEFT_ASSIGNMENT_OPEN || !job || !round) {
+    const bool may_come =
+        row->state == WEFT_ASSIGNMENT_OPEN || row->state == WEFT_ASSIGNMENT_EXPIRED;
+    if (!may_come || !job || !round || round->round != row->round ||
+        round->attempt != row->attempt) {
         weft_board_remove(d->board, row->assignment_id);
         return;
     }
@@ -23,8 +26,47 @@ void weft_daemon_note(weft_daemon *d, const weft_assignment_row *row)
                                 .durability = job->def->durability};
     const uint8_t *base = row->task == WEFT_TASK_EVALUATE ? round->version : round->base;
     memcpy(note.base, base, sizeof note.base);
-    if (weft_board_put(d->board, row->assignment_id, row->client, &note, &err) != WEFT_OK) {
+    if (row->task == WEFT_TASK_EVALUATE) {
+        note.max_examples = WEFT_MAX_EXAMPLES; /* a weight of metrics only */
+    }
+    if (weft_board_put(d->board, row, &note, &err) != WEFT_OK) {
         weft_batch_fail(d, &err);
+    }
+}
+
+/* What a round left behind: uploads that came too late, or never to their end. */
+typedef struct left_over {
+    size_t n;
+    uint64_t ids[512];
+} left_over;
+
+static void drop_left_over(weft_daemon *d, void *arg, bool kept)
+{
+    const left_over *left = arg;
+    for (size_t i = 0; kept && i < left->n; i++) {
+        weft_effects_drop_update(d, left->ids[i]);
+    }
+}
+
+void weft_daemon_note_round(weft_daemon *d, const weft_round_row *row)
+{
+    const bool over = row->state == WEFT_ROUND_DONE || row->state == WEFT_ROUND_FAILED;
+    const weft_task tasks[] = {WEFT_TASK_TRAIN, WEFT_TASK_EVALUATE};
+    if (row->state == WEFT_ROUND_TRAINING) {
+        return;
+    }
+    for (size_t i = 0; i < (over ? 2 : 1); i++) {
+        left_over *left = NULL;
+        do {
+            left = weft_batch_memory(d, 1, sizeof *left);
+            if (!left) {
+                return; /* the next start sweeps */
+            }
+            left->n = weft_board_end(d->board, row, tasks[i], left->ids, 512);
+            if (left->n) {
+                weft_batch_after(d, drop_left_over, left);
+            }
+        } while (left->n == 512);
     }
 }
 

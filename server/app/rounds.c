@@ -3,12 +3,10 @@
  */
 #include "app/rounds.h"
 
-#include "agg/agg.h"
-#include "app/memory.h"
+#include "app/next_version.h"
 
 #include <pthread.h>
 #include <string.h>
-#include <sys/mman.h>
 
 enum { MAX_STRIPES = 16 };
 /* 1 MiB of update: what stays mapped behind a worker; also the least that is worth a stripe */
@@ -34,6 +32,7 @@ typedef struct round_sum {
     /* shared with workers */
     pthread_mutex_t lock;
     weft_sum *sum;    /* made by the first fold, under lock; then by stripes */
+    weft_memory acc;  /* of the sum */
     weft_err failure; /* guarded by lock; code != OK: the round cannot be finished */
     pthread_mutex_t stripes[MAX_STRIPES];
     uint32_t n_stripes;
@@ -66,6 +65,13 @@ struct weft_rounds {
 
 /* ---- references ------------------------------------------------------------------------------ */
 
+static void drop_sum(round_sum *s)
+{
+    weft_sum_free(s->sum);
+    s->sum = NULL;
+    weft_memory_done(&s->acc);
+}
+
 static void unref(round_sum *s)
 {
     if (atomic_fetch_sub(&s->refs, 1) != 1) {
@@ -78,7 +84,7 @@ static void unref(round_sum *s)
     if (s->version_pinned) {
         weft_models_unpin(host->models, s->result.version);
     }
-    weft_sum_free(s->sum);
+    drop_sum(s);
     for (uint32_t i = 0; i < MAX_STRIPES; i++) {
         (void)pthread_mutex_destroy(&s->stripes[i]); /* nobody holds it: the last reference */
     }
@@ -224,13 +230,6 @@ weft_status weft_rounds_open(weft_rounds *rounds, const weft_action *action, wef
 
 /* ---- folding --------------------------------------------------------------------------------- */
 
-/* Give clean pages of a read-only mapping back: they stay in the page cache. */
-static void release_pages(const uint8_t *from, size_t n)
-{
-    (void)madvise((void *)(uintptr_t)from, n,
-                  MADV_DONTNEED); /* advice: failure costs memory only */
-}
-
 static void add_window(weft_sum *sum, const fold *f, uint64_t first, uint64_t n)
 {
     const uint8_t *bytes = f->view.data + first * sizeof(float);
@@ -247,7 +246,7 @@ static void add_window(weft_sum *sum, const fold *f, uint64_t first, uint64_t n)
                                     (size_t)left * sizeof(float), NULL);
         weft_sum_add_range(sum, block, first + at, left, f->n_examples);
     }
-    release_pages(bytes, (size_t)n * sizeof(float));
+    weft_spool_unload(&f->view, (size_t)first * sizeof(float), (size_t)n * sizeof(float));
 }
 
 /* One stripe of one update. */
@@ -286,6 +285,21 @@ static void run_stripe(weft_rt_job *job)
     finish_part(f);
 }
 
+static weft_status make_sum_locked(round_sum *s, weft_err *err)
+{
+    const weft_rounds_host *host = &s->all->host;
+    const uint64_t n_params = s->model_bytes / sizeof(float);
+    WEFT_TRY(weft_memory_take_zeros(&s->acc, n_params * sizeof(int64_t),
+                                    weft_store_dir(host->store), host->alloc, err));
+    const weft_status status =
+        weft_sum_new_over(&s->sum, s->acc.data, n_params, s->cohort, s->def.max_examples,
+                          s->def.clip_norm, host->alloc, err);
+    if (status != WEFT_OK) {
+        weft_memory_done(&s->acc);
+    }
+    return status;
+}
+
 static weft_status prepare(fold *f, weft_err *err)
 {
     round_sum *s = f->sum;
@@ -293,8 +307,7 @@ static weft_status prepare(fold *f, weft_err *err)
     (void)pthread_mutex_lock(&s->lock); /* not recursive: cannot fail */
     weft_status status = s->failure.code;
     if (status == WEFT_OK && !s->sum) {
-        status = weft_sum_new(&s->sum, s->model_bytes / sizeof(float), s->cohort,
-                              s->def.max_examples, s->def.clip_norm, host->alloc, err);
+        status = make_sum_locked(s, err);
     }
     (void)pthread_mutex_unlock(&s->lock);
     WEFT_TRY(status);
@@ -389,7 +402,7 @@ weft_status weft_rounds_fold(weft_rounds *rounds, const weft_action *action, wef
 
 /* ---- finishing ------------------------------------------------------------------------------- */
 
-/* The next weights into memory; the sum is let go as soon as it is read. */
+/* The next weights into memory and into the store; the sum is let go as soon as it is read. */
 static weft_status compute(round_sum *s, weft_memory *next, weft_err *err)
 {
     const weft_rounds_host *host = &s->all->host;
@@ -399,40 +412,38 @@ static weft_status compute(round_sum *s, weft_memory *next, weft_err *err)
     if (!s->sum) {
         WEFT_FAIL(err, WEFT_E_STATE, "no update was folded");
     }
-    const weft_aggregator *aggregator = weft_aggregator_find("fedavg");
     weft_rt_blob *base = NULL;
     WEFT_TRY(weft_models_load(host->models, &base, s->base, err));
     weft_status status = WEFT_OK;
     if (weft_rt_blob_size(base) != s->model_bytes) {
         status = weft_err_set(err, WEFT_E_INTERNAL, 0, __FILE__, __LINE__,
                               "the base version has another size");
-    }
-    if (status == WEFT_OK) {
-        status =
-            weft_memory_take(next, s->model_bytes, weft_store_dir(host->store), host->alloc, err);
-    }
-    if (status == WEFT_OK) {
-        status = aggregator->finish(next->data, (const void *)weft_rt_blob_data(base), s->sum, err);
+    } else {
+        const weft_next_version v = {.store = host->store,
+                                     .aggregator = weft_aggregator_find("fedavg"),
+                                     .sum = s->sum,
+                                     .acc = &s->acc,
+                                     .base = (const void *)weft_rt_blob_data(base),
+                                     .model_spec = s->def.model_spec,
+                                     .data_schema = s->def.data_schema,
+                                     .alloc = host->alloc};
+        status = weft_next_version_make(next, s->result.version, &v, err);
+        s->result.bytes = s->model_bytes;
     }
     weft_models_put(host->models, s->base, base);
-    weft_sum_free(s->sum);
-    s->sum = NULL;
+    drop_sum(s);
     return status;
 }
 
+/* In the store; now for those who will fetch it. */
 static weft_status keep(round_sum *s, weft_memory *next, weft_err *err)
 {
     const weft_rounds_host *host = &s->all->host;
-    weft_round_result *r = &s->result;
     weft_rt_blob *blob = NULL;
-    WEFT_TRY(weft_sha256(r->version, next->data, next->size, err));
-    WEFT_TRY(weft_store_model_put(host->store, r->version, next->data, next->size,
-                                  s->def.model_spec, s->def.data_schema, err));
-    r->bytes = next->size;
-    WEFT_TRY(weft_models_pin(host->models, r->version, err));
+    WEFT_TRY(weft_models_pin(host->models, s->result.version, err));
     s->version_pinned = true;
     WEFT_TRY(weft_memory_to_blob(&blob, next, err));
-    weft_models_offer(host->models, r->version, blob);
+    weft_models_offer(host->models, s->result.version, blob);
     return WEFT_OK;
 }
 

@@ -62,8 +62,8 @@ static weft_status seeded_weights(submission *s, const weft_layout *layout, cons
     weft_daemon *d = s->d;
     weft_memory memory = {0};
     weft_rt_blob *blob = NULL;
-    WEFT_TRY(weft_memory_take(&memory, layout->n_params * sizeof(float), weft_store_dir(d->store),
-                              d->alloc, err));
+    WEFT_TRY(weft_memory_take_zeros(&memory, layout->n_params * sizeof(float),
+                                    weft_store_dir(d->store), d->alloc, err));
     weft_layout_init_weights(memory.data, layout, spec, s->def.init_seed);
     weft_status status = weft_sha256(s->version, memory.data, memory.size, err);
     if (status == WEFT_OK) {
@@ -167,7 +167,7 @@ static void answer_dry_run(weft_daemon *d, submission *s)
 {
     if (weft_core_job_by_name(d->core, s->def.name)) {
         (void)!weft_err_set(&s->err, WEFT_E_CONFLICT, 0, __FILE__, __LINE__,
-                           "a job named %s exists already: choose another name", s->def.name);
+                            "a job named %s exists already: choose another name", s->def.name);
         weft_requests_fail(s->call, &s->err);
         return;
     }

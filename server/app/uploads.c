@@ -40,8 +40,10 @@ static void run_update(weft_item *item, void *owner)
     }
     event.u.update.n_examples = h->n_examples;
     event.u.update.bytes = h->total_bytes;
-    event.u.update.refusal = update->refusal;
-    event.u.update.detail = update->refusal == WEFT_REFUSAL_NONE ? NULL : update->detail;
+    /* nothing came of what is not on the board: whatever the core thinks of it, it may not take it;
+     * what it took before it answers with its receipt all the same */
+    event.u.update.refusal = update->open ? update->refusal : WEFT_REFUSAL_LATE;
+    event.u.update.detail = update->detail[0] ? update->detail : NULL;
     event.u.update.metrics = &h->metrics;
     event.call = weft_daemon_hold(d, call);
     const uint64_t id = h->assignment_id;
@@ -62,6 +64,27 @@ static void to_owner(weft_daemon *d, weft_rpc_call *call)
 
 /* ---- settling -------------------------------------------------------------------------------- */
 
+/* Hash and check in one pass, with a window of the file in memory. */
+static weft_status read_windows(weft_update_check *check, uint8_t *digest, const weft_view *view,
+                                const weft_alloc *a, weft_err *err)
+{
+    weft_hash *hash = NULL;
+    weft_status status = WEFT_OK;
+    WEFT_TRY(weft_hash_new(&hash, a, err));
+    for (size_t at = 0; status == WEFT_OK && at < view->size; at += WEFT_MAX_CHUNK_BYTES) {
+        const size_t left = view->size - at;
+        const size_t n = left < WEFT_MAX_CHUNK_BYTES ? left : WEFT_MAX_CHUNK_BYTES;
+        status = weft_hash_add(hash, view->data + at, n, err);
+        weft_update_check_add(check, view->data + at, n);
+        weft_spool_unload(view, at, n);
+    }
+    if (status == WEFT_OK) {
+        status = weft_hash_finish(digest, hash, err);
+    }
+    weft_hash_free(hash);
+    return status;
+}
+
 /* Read a complete upload that came in parts; the verdict is left in the update. */
 static weft_status read_whole(weft_daemon *d, weft_rpc_update *update, weft_err *err)
 {
@@ -73,15 +96,16 @@ static weft_status read_whole(weft_daemon *d, weft_rpc_update *update, weft_err 
                                      .n_params = update->assignment.model_bytes / sizeof(float),
                                      .clip_norm = update->assignment.clip_norm,
                                      .max_examples = update->assignment.max_examples};
+    weft_update_check check;
+    weft_update_check_init(&check, &rules);
     WEFT_TRY(weft_spool_map(&view, d->spool, h->assignment_id, err));
-    const weft_status status = weft_sha256(digest, view.data, view.size, err);
+    const weft_status status = read_windows(&check, digest, &view, d->alloc, err);
     if (status == WEFT_OK && memcmp(digest, h->update_digest.data, sizeof digest) != 0) {
         update->refusal = WEFT_REFUSAL_WRONG_DIGEST;
         (void)snprintf(update->detail, sizeof update->detail,
                        "the bytes do not have the digest that the header names"); /* fits */
     } else if (status == WEFT_OK) {
-        update->refusal =
-            weft_update_check_bytes(&rules, view.data, view.size, h->n_examples, &why);
+        update->refusal = weft_update_check_finish(&check, h->n_examples, &why);
         (void)snprintf(update->detail, sizeof update->detail, "%.*s",
                        (int)sizeof update->detail - 1, why.msg); /* cut where too long */
     }

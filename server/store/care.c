@@ -94,8 +94,22 @@ static weft_status check_rows(check *c, weft_err *err)
                        "accepted updates without a digest or a weight", err);
 }
 
-static weft_status hash_chunks(check *c, uint64_t model_id, weft_hash *hash, uint64_t *ret_bytes,
-                               weft_err *err)
+/* A chunk without bytes is one of zeros; left: bytes of the model from it on. */
+static weft_status hash_zeros(weft_hash *hash, uint64_t left, uint64_t *ret_bytes, weft_err *err)
+{
+    static const uint8_t zeros[4096];
+    uint64_t n = left < WEFT_MAX_CHUNK_BYTES ? left : WEFT_MAX_CHUNK_BYTES;
+    *ret_bytes += n;
+    while (n > 0) {
+        const size_t take = n < sizeof zeros ? (size_t)n : sizeof zeros;
+        WEFT_TRY(weft_hash_add(hash, zeros, take, err));
+        n -= take;
+    }
+    return WEFT_OK;
+}
+
+static weft_status hash_chunks(check *c, uint64_t model_id, uint64_t bytes, weft_hash *hash,
+                               uint64_t *ret_bytes, weft_err *err)
 {
     weft_query q;
     WEFT_TRY(weft_query_begin(
@@ -107,8 +121,12 @@ static weft_status hash_chunks(check *c, uint64_t model_id, weft_hash *hash, uin
     weft_status status = weft_query_step(&q, &more, err);
     while (status == WEFT_OK && more) {
         const weft_view chunk = weft_query_blob(&q, 0);
-        *ret_bytes += chunk.size;
-        status = weft_hash_add(hash, chunk.data, chunk.size, err);
+        if (chunk.size == 0 && *ret_bytes < bytes) {
+            status = hash_zeros(hash, bytes - *ret_bytes, ret_bytes, err);
+        } else {
+            *ret_bytes += chunk.size;
+            status = weft_hash_add(hash, chunk.data, chunk.size, err);
+        }
         if (status == WEFT_OK) {
             status = weft_query_step(&q, &more, err);
         }
@@ -117,12 +135,12 @@ static weft_status hash_chunks(check *c, uint64_t model_id, weft_hash *hash, uin
     return status;
 }
 
-static weft_status hash_model(check *c, uint64_t model_id, uint8_t *out, uint64_t *ret_bytes,
-                              weft_err *err)
+static weft_status hash_model(check *c, uint64_t model_id, uint64_t bytes, uint8_t *out,
+                              uint64_t *ret_bytes, weft_err *err)
 {
     weft_hash *hash = NULL;
     WEFT_TRY(weft_hash_new(&hash, c->alloc, err));
-    weft_status status = hash_chunks(c, model_id, hash, ret_bytes, err);
+    weft_status status = hash_chunks(c, model_id, bytes, hash, ret_bytes, err);
     if (status == WEFT_OK) {
         status = weft_hash_finish(out, hash, err);
     }
@@ -160,7 +178,7 @@ static weft_status check_version(check *c, weft_view digest, uint64_t bytes, boo
     }
     uint8_t got[WEFT_DIGEST_BYTES];
     uint64_t read = 0;
-    WEFT_TRY(hash_model(c, model_id, got, &read, err));
+    WEFT_TRY(hash_model(c, model_id, stored, got, &read, err));
     if (read != stored || digest.size != sizeof got || memcmp(got, digest.data, sizeof got) != 0) {
         finding(c, "models.db: the bytes of version %s are damaged", hex);
     }

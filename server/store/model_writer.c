@@ -60,7 +60,7 @@ static weft_status put_chunk_locked(weft_models *m, uint64_t chunk_id, const voi
     WEFT_TRY(
         weft_query_begin(&q, &m->writer, "INSERT INTO chunk (chunk_id, data) VALUES (?, ?)", err));
     weft_query_add_u64(&q, chunk_id);
-    weft_query_add_blob(&q, data, n);
+    weft_query_add_blob(&q, data, weft_bytes_zero(data, n) ? 0 : n);
     return weft_query_run(&q, err);
 }
 

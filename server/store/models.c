@@ -136,7 +136,11 @@ static weft_status read_chunk_locked(weft_models *m, uint64_t chunk_id, size_t a
     sqlite3_blob *blob = NULL;
     int rc =
         sqlite3_blob_open(m->reader.handle, "main", "chunk", "data", (int64_t)chunk_id, 0, &blob);
-    if (rc == SQLITE_OK && (size_t)sqlite3_blob_bytes(blob) >= at + n) {
+    if (rc == SQLITE_OK && sqlite3_blob_bytes(blob) == 0) { /* a chunk of zeros */
+        if (!weft_bytes_zero(out, n)) {                     /* else a hole may stay one */
+            memset(out, 0, n);
+        }
+    } else if (rc == SQLITE_OK && (size_t)sqlite3_blob_bytes(blob) >= at + n) {
         rc = sqlite3_blob_read(blob, out, (int)n, (int)at);
     } else if (rc == SQLITE_OK || rc == SQLITE_ERROR) { /* too short, or no such row */
         rc = SQLITE_CORRUPT;

@@ -5,7 +5,8 @@
 
 #include "store/store_priv.h"
 
-/* Row of a model's chunk: model_id * 2^32 + index. */
+/* Row of a model's chunk: model_id * 2^32 + index. A chunk of nothing but zeros (all of a first
+ * version of plain tensors) is stored without bytes. */
 #define WEFT_CHUNK_ID(id, index) (((id) << 32) | (index))
 
 static inline void weft_models_lock(pthread_mutex_t *mutex)

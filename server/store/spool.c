@@ -303,6 +303,14 @@ void weft_spool_unmap(weft_view *view)
     *view = (weft_view){NULL, 0};
 }
 
+void weft_spool_unload(const weft_view *view, size_t from, size_t n)
+{
+    if (view->data) {
+        /* they stay in the page cache; advice: failure costs memory only */
+        (void)madvise((void *)(uintptr_t)(view->data + from), n, MADV_DONTNEED);
+    }
+}
+
 weft_status weft_spool_drop(weft_spool *spool, uint64_t assignment_id, weft_err *err)
 {
     weft_spool_entry *e = NULL;

@@ -69,6 +69,11 @@ WEFT_NODISCARD weft_status weft_spool_held(weft_spool *spool, uint64_t assignmen
 WEFT_NODISCARD weft_status weft_spool_map(weft_view *ret, weft_spool *spool, uint64_t assignment_id,
                                           weft_err *err);
 void weft_spool_unmap(weft_view *view);
+/**
+ * Bytes [from, from + n) of a view were read: they need not stay in this process's memory (they are
+ * read again where somebody looks once more). from: a multiple of the page size.
+ */
+void weft_spool_unload(const weft_view *view, size_t from, size_t n);
 
 /** Forget what is held of an assignment; nothing held is fine. A running upload is cut off. */
 WEFT_NODISCARD weft_status weft_spool_drop(weft_spool *spool, uint64_t assignment_id,

@@ -120,6 +120,13 @@ static weft_status append_locked(weft_spool_upload *u, uint64_t offset, const ui
         WEFT_FAIL(err, WEFT_E_LIMIT, "more than the %llu bytes announced",
                   (unsigned long long)u->total);
     }
+    if (weft_bytes_zero(data, n)) { /* frozen layers: a hole reads the same */
+        if (ftruncate(u->fd, (off_t)(u->held + n)) != 0) {
+            return weft_spool_fail(err, errno, "write", u->entry->assignment_id);
+        }
+        u->held += n;
+        return WEFT_OK;
+    }
     for (size_t done = 0; done < n;) {
         const ssize_t part = pwrite(u->fd, data + done, n - done, (off_t)(u->held + done));
         if (part < 0 && errno == EINTR) {

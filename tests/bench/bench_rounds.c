@@ -170,12 +170,12 @@ static result run_case(world *w, const world_job *job, double seconds)
     world_start_clients(w, job->n_clients);
     await_round(w, 1, 120);
     r.cold_start_s = round_began_s(w, 1) - start;
-    await_round(w, 1 + WARM_UP, 600);
+    await_round(w, 1 + WARM_UP, 180);
     const double cpu = world_cpu_s(w->coordinator);
     const double clients_cpu = world_clients_cpu_s(w);
     const double begin = (double)world_now_ns() * 1e-9;
     const unsigned first = atomic_load(&w->board->newest);
-    await_round(w, first + FEWEST, 600);
+    await_round(w, first + FEWEST, 300);
     while ((double)world_now_ns() * 1e-9 < begin + seconds) {
         nap();
     }

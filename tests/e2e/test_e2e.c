@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "store/store.h"
 
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,8 +31,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* A small network: a round is a matter of a second. */
-static void submit(const char *name, const char *round, const char *rest)
+/* A small network: an epoch over 1000 examples is a matter of milliseconds. */
+static const char *write_job(const char *name, uint32_t epochs, const char *round, const char *rest)
 {
     char text[2048];
     char file[80];
@@ -45,14 +46,19 @@ static void submit(const char *name, const char *round, const char *rest)
                            "  relu\n"
                            "  dense units=10\n"
                            "  loss softmax_cross_entropy\n"
-                           "train: {learning_rate: 0.1, batch_size: 16, epochs: 2}\n"
+                           "train: {learning_rate: 0.1, batch_size: 16, epochs: %u}\n"
                            "round: {%s}\n"
                            "%s",
-                           name, round, rest);
+                           name, (unsigned)epochs, round, rest);
     assert_in_range(n, 1, sizeof text - 1);
     (void)snprintf(file, sizeof file, "%s.yaml", name); /* fits: names here are short */
     fed_write(&f, file, text);
-    FED_WEFT(&f, 0, "job", "submit", fed_path(&f, file));
+    return fed_path(&f, file);
+}
+
+static void submit(const char *name, uint32_t epochs, const char *round, const char *rest)
+{
+    FED_WEFT(&f, 0, "job", "submit", write_job(name, epochs, round, rest));
 }
 
 static fed_proc *start(const char *name, const char *data)
@@ -147,7 +153,7 @@ static void test_federation__four_clients_train_three_rounds(void **state)
     (void)state;
     const char *const names[] = {"north", "east", "south", "west"};
     fed_proc *clients[4];
-    submit("digits", "target: 4, minimum: 4, over_selection: 1",
+    submit("digits", 2, "target: 4, minimum: 4, over_selection: 1",
            "evaluation: {clients: 2}\nstop: {rounds: 3}\n");
     for (size_t i = 0; i < 4; i++) {
         char data[40];
@@ -185,6 +191,10 @@ static void test_federation__four_clients_train_three_rounds(void **state)
     check_store();
 }
 
+/* SLOW_EPOCHS over SLOW_DATA take seconds: time enough to freeze somebody in the middle. */
+#define SLOW_EPOCHS 40
+#define SLOW_DATA   "digits=digits:4:20000"
+
 /* ---- kill -9 --------------------------------------------------------------------------------- */
 
 /* Three of four updates are in and the fourth client is frozen in its training: the round is open
@@ -194,13 +204,13 @@ static void test_kill_9__of_the_coordinator_the_same_round_goes_on(void **state)
     (void)state;
     const char *const names[] = {"north", "east", "south", "slow"};
     fed_proc *clients[4];
-    submit("digits", "target: 4, minimum: 4, over_selection: 1", "stop: {rounds: 2}\n");
+    submit("digits", SLOW_EPOCHS, "target: 4, minimum: 4, over_selection: 1",
+           "stop: {rounds: 2}\n");
     for (size_t i = 0; i < 4; i++) {
         char data[40];
         fed_enrol(&f, names[i]);
-        (void)snprintf(data, sizeof data, "digits=digits:%zu:%d", i + 1,
-                       i == 3 ? 20000 : 200); /* fits; the slow one has a second's work */
-        clients[i] = start(names[i], data);
+        (void)snprintf(data, sizeof data, "digits=digits:%zu:200", i + 1); /* fits */
+        clients[i] = start(names[i], i == 3 ? SLOW_DATA : data);
     }
     fed_wait(&f, clients[3], "event=assigned job=digits round=1");
     fed_kill(&f, clients[3], SIGSTOP);
@@ -239,16 +249,35 @@ static void test_kill_9__of_the_coordinator_the_same_round_goes_on(void **state)
     check_store();
 }
 
+/* Until the client has fetched the round's weights: from then on it trains, and needs nobody. */
+static void wait_for_base(const char *name)
+{
+    char folder[80];
+    (void)snprintf(folder, sizeof folder, "client-%s", name); /* fits */
+    for (int i = 0; i < FED_WAIT_S * 50; i++) {
+        glob_t found;
+        char pattern[PATH_MAX];
+        (void)snprintf(pattern, sizeof pattern, "%s/base-*.bin", fed_path(&f, folder)); /* fits */
+        const int status = glob(pattern, 0, NULL, &found);
+        globfree(&found);
+        if (status == 0) {
+            return;
+        }
+        fed_pump(&f, 20);
+    }
+    fail_msg("%s did not fetch the weights", name);
+}
+
 /* The coordinator is frozen while the client trains, so that it dies with its update unsent. */
 static void test_kill_9__of_a_client_uploads_without_training_again(void **state)
 {
     (void)state;
-    submit("digits", "target: 1, minimum: 1, over_selection: 1", "stop: {rounds: 1}\n");
+    submit("digits", SLOW_EPOCHS, "target: 1, minimum: 1, over_selection: 1",
+           "stop: {rounds: 1}\n");
     fed_enrol(&f, "north");
-    fed_proc *client = start("north", "digits=digits:1:20000");
-    /* the lease is renewed while it trains: the base weights are there by then */
+    fed_proc *client = start("north", SLOW_DATA);
     fed_wait(&f, client, "event=assigned job=digits round=1");
-    fed_wait(&f, client, "event=training job=digits round=1");
+    wait_for_base("north");
     fed_kill(&f, f.weftd, SIGSTOP);
     fed_wait(&f, client, "event=trained job=digits round=1");
     assert_int_equal(fed_count(client, "event=uploaded"), 0);
@@ -256,9 +285,8 @@ static void test_kill_9__of_a_client_uploads_without_training_again(void **state
     assert_int_equal(fed_wait_end(&f, client), 128 + SIGKILL);
     fed_kill(&f, f.weftd, SIGCONT);
 
-    client = start("north", "digits=digits:1:20000");
+    client = start("north", SLOW_DATA);
     fed_wait(&f, client, "event=uploaded job=digits round=1");
-    assert_int_equal(fed_count(client, "event=training"), 0);
     assert_int_equal(fed_count(client, "event=trained"), 0);
     fed_wait_job(&f, "digits", "done");
     check_accepted_once("digits", "1", 1);
@@ -266,18 +294,33 @@ static void test_kill_9__of_a_client_uploads_without_training_again(void **state
 
 /* ---- revocation ------------------------------------------------------------------------------ */
 
+/* Until the coordinator holds its check-in (the client itself says nothing before an answer). */
+static void wait_connected(const char *name)
+{
+    for (int i = 0; i < FED_WAIT_S * 10; i++) {
+        json_t *client = FED_JSON(&f, "client", "show", name);
+        const bool connected = json_is_true(json_object_get(client, "connected"));
+        json_decref(client);
+        if (connected) {
+            return;
+        }
+        fed_pump(&f, 50);
+    }
+    fail_msg("%s did not connect", name);
+}
+
 static void test_revoke__cuts_a_held_check_in(void **state)
 {
     (void)state;
     fed_done(&f);
     fed_new(&f, "hold: 10m\n"); /* longer than any wait here: only a cut can end it */
-    submit("digits", "target: 4, minimum: 4", "");
+    submit("digits", 1, "target: 4, minimum: 4", "");
     fed_enrol(&f, "north");
     fed_enrol(&f, "east");
     fed_proc *north = start("north", "digits=digits:1:100");
     fed_proc *east = start("east", "digits=digits:2:100");
-    fed_wait(&f, north, "event=connected");
-    fed_wait(&f, east, "event=connected");
+    wait_connected("north");
+    wait_connected("east");
     FED_WEFT(&f, 0, "client", "revoke", "north", "--reason", "left the study");
     assert_int_equal(fed_wait_end(&f, north), 2);
     fed_pump(&f, 0);
@@ -296,8 +339,8 @@ static void test_jobs__two_at_once_take_turns(void **state)
 {
     (void)state;
     const char *const names[] = {"north", "east"};
-    submit("first", "target: 2, minimum: 2, over_selection: 1", "stop: {rounds: 3}\n");
-    submit("second", "target: 2, minimum: 2, over_selection: 1", "stop: {rounds: 3}\n");
+    submit("first", 2, "target: 2, minimum: 2, over_selection: 1", "stop: {rounds: 3}\n");
+    submit("second", 2, "target: 2, minimum: 2, over_selection: 1", "stop: {rounds: 3}\n");
     for (size_t i = 0; i < 2; i++) {
         char data[40];
         fed_enrol(&f, names[i]);
@@ -321,18 +364,18 @@ static void test_jobs__two_at_once_take_turns(void **state)
 static void test_jobs__pause_resume_cancel(void **state)
 {
     (void)state;
-    submit("digits", "target: 1, minimum: 1, over_selection: 1", "stop: {rounds: 1000000}\n");
+    submit("digits", 2, "target: 1, minimum: 1, over_selection: 1", "stop: {rounds: 1000000}\n");
     fed_enrol(&f, "north");
     fed_proc *client = start("north", "digits=digits:1:200");
-    fed_wait(&f, client, "event=uploaded job=digits round=2 ");
+    fed_wait(&f, client, "event=uploaded job=digits round=2");
     FED_WEFT(&f, 0, "job", "pause", "digits", "--reason", "maintenance");
     fed_proc *watch = fed_watch(&f, "digits");
     fed_wait(&f, watch, "\"status\":\"paused\"");
     json_t *job = FED_JSON(&f, "job", "show", "digits");
     assert_string_equal(fed_string(job, "status"), "paused");
-    assert_string_equal(fed_string(job, "reason"), "maintenance");
+    assert_non_null(strstr(fed_string(job, "reason"), "maintenance"));
     char next[80];
-    (void)snprintf(next, sizeof next, "event=uploaded job=digits round=%d ",
+    (void)snprintf(next, sizeof next, "event=uploaded job=digits round=%d",
                    (int)fed_int(job, "rounds_done") + 2); /* fits */
     json_decref(job);
     FED_WEFT(&f, 0, "job", "resume", "digits");
@@ -342,8 +385,9 @@ static void test_jobs__pause_resume_cancel(void **state)
     job = FED_JSON(&f, "job", "show", "digits");
     assert_string_equal(fed_string(job, "status"), "canceled");
     json_decref(job);
-    FED_WEFT(&f, 1, "job", "resume", "digits");                    /* ended is ended */
-    FED_WEFT(&f, 1, "job", "submit", fed_path(&f, "digits.yaml")); /* and its name is taken */
+    FED_WEFT(&f, 1, "job", "resume", "digits"); /* ended is ended */
+    /* and its name is taken, for another definition */
+    FED_WEFT(&f, 1, "job", "submit", write_job("digits", 3, "target: 1, minimum: 1", ""));
 }
 
 /* ---- enrolment ------------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* round_half_even(delta * n * 2^s) by other means: 64-bit mantissas of long double, or float64
  * where 24 + 29 bits are exact. */
@@ -214,6 +215,74 @@ static void test_sum__is_equal_for_any_number_of_threads(void **state)
         weft_sum_free(sum);
     }
     weft_sum_free(want);
+}
+
+/* Frozen layers: blocks of zeros, and zeros of the other sign among values. */
+static void test_sum__leaves_alone_what_is_zero(void **state)
+{
+    (void)state;
+    enum { WIDE = 3 * 4096 + 5 };
+    static float delta[WIDE];
+    static int64_t acc[WIDE];
+    static int64_t want[WIDE];
+    delta[4095] = 0.5F;      /* the first block's last */
+    delta[8192] = -0.0F;     /* the third block: nothing but a negative zero */
+    delta[WIDE - 1] = -2.0F; /* the short block's last */
+    weft_sum *sum = NULL;
+    assert_int_equal(weft_sum_new_over(&sum, acc, WIDE, 2, 7, 4.0, &weft_alloc_std, NULL), WEFT_OK);
+    weft_sum_add_range(sum, delta, 0, WIDE, 7);
+    weft_sum_add_range(sum, delta + 4000, 4000, 5000, 3);
+    weft_sum_kernel_portable(want, delta, WIDE, 7, weft_sum_grid_bits(sum));
+    weft_sum_kernel_portable(want + 4000, delta + 4000, 5000, 3, weft_sum_grid_bits(sum));
+    assert_memory_equal(acc, want, sizeof acc);
+    weft_sum_free(sum); /* acc is not its own */
+    assert_true(acc[4095] != 0 && acc[WIDE - 1] != 0);
+}
+
+static void test_sum_add_range__does_not_write_where_nothing_is_added(void **state)
+{
+    (void)state;
+    enum { WIDE = 2 * 4096 };
+    static float delta[WIDE]; /* zeros */
+    int64_t *acc = mmap(NULL, WIDE * sizeof *acc, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(acc != MAP_FAILED);
+    weft_sum *sum = NULL;
+    assert_int_equal(weft_sum_new_over(&sum, acc, WIDE, 1, 1, 1.0, &weft_alloc_std, NULL), WEFT_OK);
+    weft_sum_add_range(sum, delta, 0, WIDE, 1); /* a write would end the test */
+    weft_sum_free(sum);
+    assert_int_equal(munmap(acc, WIDE * sizeof *acc), 0);
+}
+
+static void test_fedavg_finish_range__is_the_same_in_pieces(void **state)
+{
+    (void)state;
+    static updates u;
+    static float base[PARAMS];
+    static float whole[PARAMS];
+    static float pieces[PARAMS];
+    make_updates(&u, 33, 2.0F);
+    weft_sum *sum = new_sum();
+    for (size_t k = 0; k < UPDATES; k++) {
+        weft_sum_add_range(sum, u.delta[k], 0, PARAMS, u.n[k]);
+    }
+    const weft_aggregator *fedavg = weft_aggregator_find("fedavg");
+    assert_int_equal(fedavg->finish_range(pieces, base, sum, 0, 1, NULL), WEFT_E_STATE);
+    count_all(sum, &u);
+    for (size_t i = 0; i < PARAMS; i++) {
+        base[i] = cosf((float)i);
+    }
+    assert_int_equal(fedavg->finish(whole, base, sum, NULL), WEFT_OK);
+    for (size_t first = 0; first < PARAMS; first += 100) {
+        const size_t n = PARAMS - first < 100 ? PARAMS - first : 100;
+        assert_int_equal(fedavg->finish_range(pieces + first, base + first, sum, first, n, NULL),
+                         WEFT_OK);
+    }
+    assert_memory_equal(pieces, whole, sizeof whole);
+    weft_err err = WEFT_ERR_INIT;
+    base[700] = INFINITY;
+    assert_int_equal(fedavg->finish_range(pieces, base + 600, sum, 600, 200, &err), WEFT_E_INVALID);
+    assert_string_equal(err.msg, "the result is not finite: parameter 700");
+    weft_sum_free(sum);
 }
 
 static void test_fedavg__agrees_with_float64(void **state)
@@ -427,6 +496,9 @@ int main(void)
         cmocka_unit_test(test_kernels__round_half_to_even),
         cmocka_unit_test(test_sum__is_equal_for_any_order_and_split),
         cmocka_unit_test(test_sum__is_equal_for_any_number_of_threads),
+        cmocka_unit_test(test_sum__leaves_alone_what_is_zero),
+        cmocka_unit_test(test_sum_add_range__does_not_write_where_nothing_is_added),
+        cmocka_unit_test(test_fedavg_finish_range__is_the_same_in_pieces),
         cmocka_unit_test(test_fedavg__agrees_with_float64),
         cmocka_unit_test(test_fedavg__weights_by_examples),
         cmocka_unit_test(test_fedavg__refuses_what_is_not_finite),

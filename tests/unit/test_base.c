@@ -38,6 +38,24 @@ static weft_status fill_buf(const weft_alloc *a, void *arg)
     return status;
 }
 
+static void test_bytes_zero__looks_at_every_byte(void **state)
+{
+    (void)state;
+    uint8_t bytes[67] = {0};
+    for (size_t n = 0; n <= sizeof bytes; n++) {
+        assert_true(weft_bytes_zero(bytes, n));
+    }
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = 1;
+        assert_true(weft_bytes_zero(bytes, i));
+        assert_false(weft_bytes_zero(bytes, i + 1));
+        assert_false(weft_bytes_zero(bytes, sizeof bytes));
+        bytes[i] = 0;
+    }
+    memset(bytes, 7, sizeof bytes); /* all equal is not enough */
+    assert_false(weft_bytes_zero(bytes, sizeof bytes));
+}
+
 static void test_buf_addf__every_allocation_may_fail(void **state)
 {
     (void)state;
@@ -167,6 +185,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_buf_add__stops_at_its_maximum),
+        cmocka_unit_test(test_bytes_zero__looks_at_every_byte),
         cmocka_unit_test(test_buf_addf__every_allocation_may_fail),
         cmocka_unit_test(test_budget__refuses_above_and_counts_frees),
         cmocka_unit_test(test_reader__never_passes_the_end),

@@ -92,6 +92,59 @@ static void test_spool__an_upload_arrives_and_is_read(void **state)
     weft_spool_unmap(&view);
 }
 
+/* An update of frozen layers: zeros take no room, and count as held. */
+static void test_spool_append__zeros_are_holes(void **state)
+{
+    fixture *f = *state;
+    enum { SIZE = 1 << 20 };
+    static uint8_t data[SIZE];
+    data[0] = 1;
+    data[SIZE / 2] = 2;
+    weft_spool_upload *u = begin(f->spool, 3, 0, 2 * SIZE);
+    for (size_t at = 0; at < SIZE; at += 8192) {
+        assert_ok(weft_spool_append(u, at, data + at, 8192, &assert_err));
+    }
+    weft_spool_upload_free(u);
+    assert_int_equal(held(f->spool, 3), SIZE); /* also what ends in a hole */
+    u = begin(f->spool, 3, SIZE, 2 * SIZE);
+    assert_ok(weft_spool_append(u, SIZE, data + 1, SIZE / 2 - 1, &assert_err));
+    assert_ok(weft_spool_append(u, SIZE + SIZE / 2 - 1, data + SIZE / 2, SIZE / 2, &assert_err));
+    assert_int_equal(weft_spool_complete(u, true, NULL), WEFT_E_INVALID); /* a byte is missing */
+    assert_ok(weft_spool_append(u, 2 * SIZE - 1, data + 1, 1, &assert_err));
+    assert_ok(weft_spool_complete(u, true, &assert_err));
+    weft_spool_upload_free(u);
+    weft_view view = {NULL, 0};
+    assert_ok(weft_spool_map(&view, f->spool, 3, &assert_err));
+    assert_int_equal(view.size, 2 * SIZE);
+    assert_memory_equal(view.data, data, SIZE);
+    assert_memory_equal(view.data + SIZE, data + 1, SIZE - 1);
+    assert_int_equal(view.data[2 * SIZE - 1], 0);
+    weft_spool_unmap(&view);
+    char path[512];
+    struct stat st;
+    assert_ok(weft_path_join(path, sizeof path, f->dir, "3.upd", &assert_err));
+    assert_int_equal(stat(path, &st), 0);
+    assert_true(st.st_blocks * 512 <= SIZE); /* of 2 * SIZE, and three pieces have bytes */
+}
+
+static void test_spool_unload__the_bytes_stay_readable(void **state)
+{
+    weft_spool *spool = ((fixture *)*state)->spool;
+    static uint8_t data[3 * 65536];
+    memset(data, 0x5a, sizeof data);
+    weft_spool_upload *u = begin(spool, 1, 0, sizeof data);
+    assert_ok(weft_spool_append(u, 0, data, sizeof data, &assert_err));
+    assert_ok(weft_spool_complete(u, false, &assert_err));
+    weft_spool_upload_free(u);
+    weft_view view = {NULL, 0};
+    weft_spool_unload(&view, 0, 65536); /* of nothing */
+    assert_ok(weft_spool_map(&view, spool, 1, &assert_err));
+    assert_memory_equal(view.data, data, sizeof data);
+    weft_spool_unload(&view, 65536, 65536);
+    assert_memory_equal(view.data, data, sizeof data);
+    weft_spool_unmap(&view);
+}
+
 static void test_spool_append__only_at_what_is_held_and_within_the_total(void **state)
 {
     weft_spool *spool = ((fixture *)*state)->spool;
@@ -390,6 +443,8 @@ int main(void)
 #define SPOOL_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         SPOOL_TEST(test_spool__an_upload_arrives_and_is_read),
+        SPOOL_TEST(test_spool_append__zeros_are_holes),
+        SPOOL_TEST(test_spool_unload__the_bytes_stay_readable),
         SPOOL_TEST(test_spool_append__only_at_what_is_held_and_within_the_total),
         SPOOL_TEST(test_spool_begin__resumes_across_a_restart_or_starts_over),
         SPOOL_TEST(test_spool_begin__the_newest_upload_wins),

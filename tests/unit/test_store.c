@@ -910,6 +910,39 @@ static void put_real_version(weft_store *store, uint8_t *digest)
     assert_ok(weft_store_commit(store, 1, &assert_err));
 }
 
+/* Chunks of zeros are stored without bytes; one that is not one of them is damaged. */
+static void test_store_check__counts_zeros_that_are_not_there(void **state)
+{
+    (void)state;
+    enum { SIZE = 2 * WEFT_MAX_CHUNK_BYTES + 4100 };
+    static uint8_t data[SIZE];
+    char *dir = test_dir_new();
+    weft_store *store = open_store(dir);
+    uint8_t digest[WEFT_DIGEST_BYTES];
+    put_real_version(store, digest);
+    weft_version_row version = version_of(1, 0, 0);
+    char text[256] = "";
+    uint32_t n = 99;
+    data[WEFT_MAX_CHUNK_BYTES + 3] = 1; /* the second of three chunks */
+    assert_ok(weft_sha256(version.digest, data, SIZE, &assert_err));
+    assert_ok(weft_store_model_put(store, version.digest, data, SIZE, NULL, NULL, &assert_err));
+    version.bytes = SIZE;
+    assert_ok(weft_store_begin(store, T0, &assert_err));
+    assert_ok(weft_store_put_version(store, &version, &assert_err));
+    assert_ok(weft_store_commit(store, 1, &assert_err));
+    weft_store_close(store);
+    assert_ok(weft_store_check(dir, true, note_finding, text, &n, &weft_alloc_std, &assert_err));
+    assert_int_equal(n, 0);
+    exec_on(dir, "models.db", "UPDATE chunk SET data = x'' WHERE length(data) > 9");
+    assert_ok(weft_store_check(dir, true, note_finding, text, &n, &weft_alloc_std, &assert_err));
+    assert_int_equal(n, 1);
+    assert_non_null(strstr(text, "are damaged"));
+    exec_on(dir, "models.db", "DELETE FROM chunk WHERE length(data) = 0");
+    assert_ok(weft_store_check(dir, true, note_finding, text, &n, &weft_alloc_std, &assert_err));
+    assert_int_equal(n, 1);
+    test_dir_done(dir);
+}
+
 static void test_store_check__finds_what_is_wrong(void **state)
 {
     (void)state;
@@ -990,6 +1023,7 @@ int main(void)
         cmocka_unit_test(test_store_releases__a_name_moves_and_stays_on_record),
         cmocka_unit_test(test_store_open__migrates_from_every_earlier_version),
         cmocka_unit_test(test_store_open__refuses_newer_foreign_and_damaged_files),
+        cmocka_unit_test(test_store_check__counts_zeros_that_are_not_there),
         cmocka_unit_test(test_store_check__finds_what_is_wrong),
         cmocka_unit_test(test_store_backup__opens_and_holds_everything),
     };

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define MIB ((size_t)WEFT_MAX_CHUNK_BYTES)
 
@@ -84,6 +85,40 @@ static void test_model_put__round_trips_at_the_chunk_borders(void **state)
         free(back);
         free(data);
     }
+}
+
+/* The first version of plain tensors is all zeros: it costs nothing. */
+static void test_model_put__zeros_take_no_room(void **state)
+{
+    fixture *f = *state;
+    const size_t size = 40 * MIB + 12;
+    uint8_t *data = calloc(1, size);
+    uint8_t *back = malloc(size);
+    uint8_t digest[WEFT_DIGEST_BYTES];
+    assert_true(data && back);
+    for (int round = 0; round < 2; round++) { /* nothing but zeros; values in two chunks */
+        assert_ok(weft_sha256(digest, data, size, &assert_err));
+        assert_ok(weft_store_model_put(f->store, digest, data, size, NULL, NULL, &assert_err));
+        reopen(f);
+        memset(back, 0xee, size);
+        assert_ok(weft_store_model_read_all(f->store, digest, back, size, &assert_err));
+        assert_memory_equal(back, data, size);
+        memset(back, 0xee, 300);
+        assert_ok(weft_store_model_read(f->store, digest, 7 * MIB - 100, back, 300, &assert_err));
+        assert_memory_equal(back, data + 7 * MIB - 100, 300);
+        data[7 * MIB] = 1;
+        data[size - 1] = 2;
+    }
+    free(data);
+    free(back);
+    char path[512];
+    struct stat st;
+    weft_store_close(f->store); /* the log goes into the file */
+    f->store = NULL;
+    (void)snprintf(path, sizeof path, "%s/models.db", f->dir);
+    assert_int_equal(stat(path, &st), 0);
+    assert_in_range(st.st_size, MIB, 4 * MIB);
+    open_fixture(f);
 }
 
 static void test_model_read__ranges_across_chunks(void **state)
@@ -328,6 +363,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_model_put__round_trips_at_the_chunk_borders, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(test_model_put__zeros_take_no_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_model_read__ranges_across_chunks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_model_writer__computes_the_digest_from_odd_pieces,
                                         set_up, tear_down),

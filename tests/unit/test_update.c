@@ -532,7 +532,7 @@ static void test_delta_encode__streams_and_returns_the_sink_s_failure(void **sta
     static float weights[N];
     fill(weights, N, 90, 1.0F);
     counting_sink sink = {0, SIZE_MAX, 0};
-    const weft_delta_sink s = {count_bytes, &sink};
+    const weft_delta_sink s = {.write = count_bytes, .self = &sink};
     weft_delta_result r;
     assert_int_equal(weft_delta_encode(&r, &s, weights, NULL, N, 1, &wide, &weft_alloc_std, NULL),
                      WEFT_OK);
@@ -543,6 +543,46 @@ static void test_delta_encode__streams_and_returns_the_sink_s_failure(void **sta
     assert_int_equal(weft_delta_encode(&r, &s, weights, NULL, N, 1, &wide, &weft_alloc_std, &err),
                      WEFT_E_IO);
     assert_string_equal(err.msg, "the disk is full");
+}
+
+typedef struct passed_values {
+    uint64_t next; /* first value that was not passed in this pass */
+    uint32_t passes;
+    uint32_t calls;
+    uint64_t n;
+} passed_values;
+
+static void note_passed(void *self, uint64_t first, uint64_t n)
+{
+    passed_values *p = self;
+    assert_true(first == p->next && n > 0 && n <= UINT64_C(1) << 18 && first + n <= p->n);
+    p->next = first + n == p->n ? 0 : first + n;
+    p->passes += first + n == p->n;
+    p->calls++;
+}
+
+static void test_delta_encode__tells_what_it_has_read(void **state)
+{
+    (void)state;
+    const struct {
+        size_t n;
+        uint32_t windows;
+    } cases[] = {{1, 1}, {(1U << 18) - 1, 1}, {1U << 18, 1}, {(1U << 18) + 1, 2}, {700001, 3}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        float *weights = calloc(cases[i].n, sizeof *weights);
+        assert_non_null(weights);
+        counting_sink sink = {0, SIZE_MAX, 0};
+        passed_values passed = {.n = cases[i].n};
+        const weft_delta_sink s = {
+            .write = count_bytes, .self = &sink, .passed = note_passed, .passed_self = &passed};
+        weft_delta_result r;
+        assert_int_equal(
+            weft_delta_encode(&r, &s, weights, NULL, cases[i].n, 1, &wide, &weft_alloc_std, NULL),
+            WEFT_OK);
+        assert_int_equal(passed.passes, 2);
+        assert_int_equal(passed.calls, 2 * cases[i].windows);
+        free(weights);
+    }
 }
 
 static void test_delta_encode__streams_encodings_with_blocks(void **state)
@@ -604,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_delta_encode__checks_its_arguments),
         cmocka_unit_test(test_delta_encode__lowers_the_weight_to_the_limit),
         cmocka_unit_test(test_delta_encode__streams_and_returns_the_sink_s_failure),
+        cmocka_unit_test(test_delta_encode__tells_what_it_has_read),
         cmocka_unit_test(test_delta_encode__streams_encodings_with_blocks),
         cmocka_unit_test(test_delta_encode__every_allocation_may_fail),
     };

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Window after window: the mean, the hash, the store, memory. Worker threads. */
+#include "app/next_version.h"
+
+#include <string.h>
+
+/* Elements of a window: 1 MiB of weights, a chunk of the store */
+enum { WINDOW = WEFT_MAX_CHUNK_BYTES / sizeof(float) };
+
+typedef struct pass {
+    const weft_next_version *v;
+    float *next;    /* [n_params] */
+    float *scratch; /* [WINDOW] where next is a mapping, else NULL */
+    weft_model_writer *writer;
+} pass;
+
+/* In a mapping zeros stay holes of its file, and of the sum only a window is in memory. */
+static weft_status make_window(const pass *p, uint64_t first, uint64_t n, weft_err *err)
+{
+    const weft_next_version *v = p->v;
+    float *at = p->next + first;
+    float *out = p->scratch ? p->scratch : at;
+    const size_t size = (size_t)n * sizeof *out;
+    WEFT_TRY(v->aggregator->finish_range(out, v->base + first, v->sum, first, n, err));
+    WEFT_TRY(weft_model_writer_add(p->writer, out, size, err));
+    if (out != at && !weft_bytes_zero(out, size)) {
+        memcpy(at, out, size);
+    }
+    weft_memory_unload(v->acc, (size_t)first * sizeof(int64_t), (size_t)n * sizeof(int64_t));
+    return WEFT_OK;
+}
+
+static weft_status make_all(const pass *p, uint8_t *ret_digest, weft_err *err)
+{
+    const uint64_t n_params = weft_sum_n_params(p->v->sum);
+    for (uint64_t first = 0; first < n_params; first += WINDOW) {
+        const uint64_t left = n_params - first;
+        WEFT_TRY(make_window(p, first, left < WINDOW ? left : WINDOW, err));
+    }
+    return weft_model_writer_commit(p->writer, NULL, p->v->model_spec, p->v->data_schema,
+                                    ret_digest, err);
+}
+
+weft_status weft_next_version_make(weft_memory *ret, uint8_t ret_digest[WEFT_DIGEST_BYTES],
+                                   const weft_next_version *v, weft_err *err)
+{
+    const uint64_t bytes = weft_sum_n_params(v->sum) * sizeof(float);
+    WEFT_TRY(weft_memory_take_zeros(ret, bytes, weft_store_dir(v->store), v->alloc, err));
+    pass p = {.v = v, .next = ret->data};
+    if (weft_memory_is_mapped(ret)) {
+        p.scratch = weft_array(v->alloc, WINDOW, sizeof *p.scratch);
+        if (!p.scratch) {
+            WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for the next version");
+        }
+    }
+    weft_status status = weft_model_writer_new(&p.writer, v->store, bytes, err);
+    if (status == WEFT_OK) {
+        status = make_all(&p, ret_digest, err);
+    }
+    weft_model_writer_free(p.writer);
+    weft_free(v->alloc, p.scratch);
+    return status;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of a round: sum and base become the next weights, in memory and, durable, in the store.
+ * One pass in windows that stay in the cache. Called by rounds.c; worker threads.
+ */
+#ifndef WEFT_APP_NEXT_VERSION_H
+#define WEFT_APP_NEXT_VERSION_H
+
+#include "agg/agg.h"
+#include "app/memory.h"
+#include "store/models.h"
+
+/* Everything is borrowed. */
+typedef struct weft_next_version {
+    weft_store *store;
+    const weft_aggregator *aggregator;
+    const weft_sum *sum;
+    const weft_memory *acc; /* the sum's memory; where it is a mapping, it leaves behind the pass */
+    const float *base;      /* [parameters of the sum] */
+    const char *model_spec;
+    const char *data_schema; /* or NULL */
+    const weft_alloc *alloc;
+} weft_next_version;
+
+/**
+ * @param ret  empty before; the next weights, also on failure the caller's to finish.
+ * @param ret_digest  their SHA-256, under which the store has them.
+ * @return WEFT_E_INVALID a weight is not finite; WEFT_E_NOMEM, WEFT_E_IO no room; WEFT_E_DB.
+ */
+WEFT_NODISCARD weft_status weft_next_version_make(weft_memory *ret,
+                                                  uint8_t ret_digest[WEFT_DIGEST_BYTES],
+                                                  const weft_next_version *v, weft_err *err);
+
+#endif

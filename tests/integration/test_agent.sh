@@ -1,0 +1,166 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# test_agent.sh WEFTD WEFT WEFT_CLIENT: the agent against a real coordinator: enrolment, exit statuses,
+# rounds, history, clean stop, kill -9 of either side, policy, revocation.
+set -euo pipefail
+weftd=$1 weft=$2 client=$3
+root=$(mktemp -d "${TMPDIR:-/tmp}/weft-agent-test-XXXXXX")
+declare -A pid=()
+finish() {
+    status=$?
+    trap - EXIT
+    for p in "${pid[@]}"; do kill -9 "$p" 2>/dev/null || true; done
+    wait 2>/dev/null || true
+    [ $status = 0 ] || tail -n 15 "$root"/*.log >&2 || true
+    rm -rf "$root"
+    exit $status
+}
+trap finish EXIT
+fail() {
+    printf 'test_agent: %s\n' "$*" >&2
+    exit 1
+}
+# expect STATUS WORDS COMMAND...: the exit status, and words in what it says
+expect() {
+    local want=$1 words=$2 status=0
+    shift 2
+    "$@" >"$root/said" 2>&1 || status=$?
+    [ "$status" = "$want" ] || fail "exit $status, not $want: $* said: $(cat "$root/said")"
+    grep -q -- "$words" "$root/said" || fail "'$words' is missing in: $(cat "$root/said")"
+}
+export WEFT_OPERATOR_DIR="$root/operator"
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+
+start_coordinator() {
+    rm -f "$root/ready"
+    "$weftd" --config "$root/weftd/weftd.yaml" --ready-file "$root/ready" >>"$root/weftd.log" 2>&1 &
+    pid[weftd]=$!
+    for _ in $(seq 200); do
+        [ -s "$root/ready" ] && return 0
+        sleep 0.05
+    done
+    fail 'weftd did not start'
+}
+submit() { # NAME ROUNDS
+    cat >"$root/$1.yaml" <<YAML
+name: $1
+dataset: digits
+model: |
+  input 28x28x1
+  flatten
+  dense units=10
+  loss softmax_cross_entropy
+train: {learning_rate: 0.05, epochs: 1}
+round: {target: 2, minimum: 2, deadline: 60s, lease: 3s, selection_window: 1s, backoff: 1s}
+aggregation: {clip_norm: 100, max_examples: 100000}
+evaluation: {clients: 2}
+stop: {rounds: $2}
+YAML
+    "$weft" job submit "$root/$1.yaml" >/dev/null
+}
+start() { # CLIENT SEED OPTIONS...
+    local name=$1 seed=$2
+    shift 2
+    "$client" run --state "$root/$name" --data "digits=digits:$seed:150" "$@" >>"$root/$name.log" 2>&1 &
+    pid[$name]=$!
+}
+ended() { # CLIENT STATUS: it ends by itself with that status
+    local status=0
+    wait "${pid[$1]}" || status=$?
+    unset "pid[$1]"
+    [ "$status" = "$2" ] || fail "$1 ended with $status, not $2"
+}
+rounds_done() { "$weft" --format json job show "$1" 2>/dev/null | python3 -c 'import json, sys; j = json.load(sys.stdin); print(j.get("job", j)["rounds_done"])' 2>/dev/null || echo 0; }
+wait_rounds() { # JOB N
+    for _ in $(seq 600); do
+        [ "$(rounds_done "$1")" -ge "$2" ] && return 0
+        sleep 0.1
+    done
+    fail "$1 does not get to round $2"
+}
+
+# ---- the command line ---------------------------------------------------------------------------------
+expect 64 'enrol, run, status or history' "$client"
+expect 64 'state DIR is missing' "$client" run --data a=b
+expect 64 'data NAME=PATH is missing' "$client" run --state "$root/x"
+expect 64 'wants NAME=PATH' "$client" run --state "$root/x" --data nothing
+expect 64 'data set that is not given' "$client" run --state "$root/x" --data a=b --schema c=d
+expect 64 'no such command' "$client" dance --state "$root/x"
+expect 64 'holdout wants' "$client" run --state "$root/x" --data a=b --holdout 1.5
+expect 0 'usage:' "$client" --help
+expect 0 'weft-client 0' "$client" --version
+expect 1 'there is no client in' "$client" status --state "$root/x"
+expect 1 'not digits:SEED:N' "$client" run --state "$root/x" --data digits=digits:1
+expect 2 'has not enrolled' "$client" run --state "$root/x" --data digits=digits:1:20
+
+# ---- enrolment ----------------------------------------------------------------------------------------
+"$weft" init --federation test --dir "$root/weftd" --address "localhost:$port" --listen "127.0.0.1:$port" >/dev/null
+start_coordinator
+for name in alice bob; do "$weft" client invite "$name" --output "$root/$name.join" >/dev/null; done
+expect 0 'alice is a client of test' "$client" enrol --state "$root/alice" "$root/alice.join"
+expect 0 'alice is a client of test' "$client" enrol --state "$root/alice" "$root/alice.join"
+expect 2 'refuses the enrolment' "$client" enrol --state "$root/thief" "$root/alice.join"
+expect 1 'belongs to client alice' "$client" enrol --state "$root/alice" "$root/bob.join"
+expect 0 'not enrolled' "$client" status --state "$root/thief"
+kill -9 "${pid[weftd]}"
+wait "${pid[weftd]}" 2>/dev/null || true
+expect 2 'cannot be reached' "$client" enrol --state "$root/bob" "$root/bob.join"
+start_coordinator
+
+# ---- rounds, until nothing is left --------------------------------------------------------------------
+submit first 3
+start alice 1 --once
+start bob 2 --once --join "$root/bob.join"
+ended alice 0
+ended bob 0
+[ "$(rounds_done first)" = 3 ] || fail 'the first job has not ended'
+"$client" status --state "$root/alice" --format json | python3 -c '
+import json, sys
+s = json.load(sys.stdin)
+assert s["enrolled"] and s["client"] == "alice" and s["federation"] == "test", s
+assert s["accepted"] == 6 and s["refused"] == 0 and s["open_job"] == "", s  # 3 rounds, 3 evaluations
+assert s["bytes_sent"] == 3 * 7850 * 4 and s["last_seen_unix_ms"] > 0, s'
+"$client" history --state "$root/alice" --format json | python3 -c '
+import json, sys
+items = [json.loads(line) for line in sys.stdin]
+assert [i["task"] for i in items] == ["train", "evaluate"] * 3, items
+assert all(i["outcome"] == "accepted" and i["job"] == "first" for i in items), items'
+expect 0 'first .* round 3 .* accepted' "$client" history --state "$root/alice"
+
+# ---- kill -9 of a client and of the coordinator -------------------------------------------------------
+submit second 8
+start alice 1
+start bob 2
+wait_rounds second 1
+kill -9 "${pid[alice]}"
+wait "${pid[alice]}" 2>/dev/null || true
+start alice 1
+wait_rounds second 3
+kill -9 "${pid[weftd]}"
+wait "${pid[weftd]}" 2>/dev/null || true
+start_coordinator
+wait_rounds second 5
+expect 0 'updates ' "$client" status --state "$root/bob" # beside the process that runs
+expect 1 'another process works with the client' "$client" run --state "$root/bob" --data digits=digits:1:20
+wait_rounds second 8
+
+# ---- clean stop ---------------------------------------------------------------------------------------
+kill -TERM "${pid[alice]}"
+kill -INT "${pid[bob]}"
+ended alice 0
+ended bob 0
+
+# ---- the owner's policy, revocation -------------------------------------------------------------------
+submit third 1
+start alice 1 --allow 'first,sec*'
+start bob 2
+for _ in $(seq 200); do
+    "$client" history --state "$root/alice" | grep -q 'third .*declined: job third is not among' && break
+    sleep 0.1
+done
+expect 0 'declined: job third is not among' "$client" history --state "$root/alice"
+"$weft" client revoke alice --reason 'left us' >/dev/null
+ended alice 2
+grep -q 'the client has ended: .*revoked' "$root/alice.log" || fail 'alice was not told that she is revoked'
+kill -TERM "${pid[bob]}"
+ended bob 0
