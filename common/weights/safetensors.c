@@ -183,11 +183,13 @@ static weft_status convert(float *out, const uint8_t *bytes, const dtype *d,
                            const weft_tensor_info *t, weft_err *err)
 {
     for (uint64_t i = 0; i < t->count; i++) {
-        out[i] = (float)(d->type ? weft_npy_value(bytes, d->type, i) : bf16_value(bytes + 2 * i));
-        if (!isfinite(out[i])) {
+        const float v =
+            (float)(d->type ? weft_npy_value(bytes, d->type, i) : bf16_value(bytes + 2 * i));
+        if (!isfinite(v)) {
             WEFT_FAIL(err, WEFT_E_INVALID, "value %" PRIu64 " of the tensor '%s' is not finite", i,
                       t->name);
         }
+        out[i] = v; /* NOLINT(clang-analyzer-core.NullDereference): only NULL without elements */
     }
     return WEFT_OK;
 }

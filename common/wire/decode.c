@@ -348,12 +348,12 @@ static weft_status put_field(context *ctx, const weft_table *table, const weft_f
 /* Strings that do not come are "", never NULL. */
 static void set_defaults(const weft_table *table, unsigned char *out)
 {
-    static const char *const empty = "";
+    const char *const empty = "";
     for (size_t i = 0; i < table->n_fields; i++) {
         const weft_field *f = &table->fields[i];
         if (f->kind == WEFT_FIELD_NAME || f->kind == WEFT_FIELD_LINE ||
             f->kind == WEFT_FIELD_TEXT) {
-            memcpy(out + f->at, &empty, sizeof empty);
+            memcpy(out + f->at, (const void *)&empty, sizeof(void *));
         }
     }
 }
@@ -442,7 +442,7 @@ size_t weft_wire_struct_bytes(weft_msg_kind kind)
 
 void weft_wire_arena_init(weft_arena *arena, weft_msg_kind kind, const weft_alloc *a)
 {
-    weft_arena_init(arena, a, (tables[kind]->is_long ? 4U : 1U) * WEFT_MAX_DECODE_BYTES);
+    weft_arena_init(arena, a, (size_t)WEFT_MAX_DECODE_BYTES * (tables[kind]->is_long ? 4U : 1U));
 }
 
 weft_status weft_wire_decode(void *ret, weft_msg_kind kind, const void *data, size_t size,

@@ -28,9 +28,13 @@ static weft_status add_base64(weft_buf *out, const uint8_t *data, size_t n, weft
         for (size_t k = 0; k < 3; k++) {
             v = v << 8 | (k < left ? data[i + k] : 0U);
         }
-        const char quad[4] = {digits[v >> 18], digits[v >> 12 & 63],
-                              left > 1 ? digits[v >> 6 & 63] : '=',
-                              left > 2 ? digits[v & 63] : '='};
+        char quad[4] = {digits[v >> 18], digits[v >> 12 & 63], '=', '='};
+        if (left > 1) {
+            quad[2] = digits[v >> 6 & 63];
+        }
+        if (left > 2) {
+            quad[3] = digits[v & 63];
+        }
         WEFT_TRY(weft_buf_add(out, quad, sizeof quad, err));
         if ((i / 3 + 1) * 4 % LINE_COLUMNS == 0 || n - i <= 3) {
             WEFT_TRY(weft_buf_add(out, "\n", 1, err));

@@ -57,7 +57,7 @@ static weft_status add_client(void *arg, const weft_store_client_row *row, weft_
         WEFT_FAIL(err, WEFT_E_NOMEM, "the coordinator has no memory");
     }
     *copy = *row; /* its views are not used */
-    for (uint32_t i = 0; i < copy->n_datasets; i++) {
+    for (uint32_t i = 0; datasets && i < copy->n_datasets; i++) {
         datasets[i].name = copy->datasets[i].name;
         datasets[i].n_examples = copy->datasets[i].n_examples;
     }

@@ -120,7 +120,7 @@ static weft_status enroll(weft_daemon *d, weft_auth_grant *grant,
 void weft_identity_enroll(weft_daemon *d, weft_rpc_call *call)
 {
     weft_err err = WEFT_ERR_INIT;
-    weft_auth_grant grant;
+    weft_auth_grant grant = {.pem_size = 0};
     if (enroll(d, &grant, call->msg, &err) != WEFT_OK) {
         weft_log_line(d->log, WEFT_LOG_WARN, "event=enrolment_refused peer=%s reason=\"%s\"",
                       weft_rt_call_peer(call->rt)->address, err.msg);
@@ -223,7 +223,7 @@ void weft_identity_revoke(weft_daemon *d, weft_rpc_call *call)
         status = name ? weft_store_client_revoke(d->store, request->client, request->reason, &err)
                       : weft_err_set(&err, WEFT_E_NOMEM, 0, __FILE__, __LINE__, "no memory");
     }
-    if (status != WEFT_OK) {
+    if (!name || status != WEFT_OK) {
         weft_requests_fail(call, &err);
         return;
     }

@@ -53,11 +53,11 @@ static weft_status check_header(const weft_daemon *d, const weft_msg_import_head
     }
     WEFT_TRY(weft_spec_parse(&spec, header->model_spec, strlen(header->model_spec), d->alloc, err));
     weft_status status = weft_layout_new(&layout, spec, d->alloc, err);
-    if (status == WEFT_OK && layout->n_params * sizeof(float) != header->total_bytes) {
+    const uint64_t want = status == WEFT_OK ? layout->n_params * sizeof(float) : 0;
+    if (status == WEFT_OK && want != header->total_bytes) {
         status = weft_err_set(err, WEFT_E_INVALID, 0, __FILE__, __LINE__,
                               "the model has %llu bytes, its spec wants %llu",
-                              (unsigned long long)header->total_bytes,
-                              (unsigned long long)(layout->n_params * sizeof(float)));
+                              (unsigned long long)header->total_bytes, (unsigned long long)want);
     }
     weft_layout_free(layout);
     weft_spec_free(spec);

@@ -78,6 +78,7 @@ static int parse(options *o, int argc, char **argv)
         {"help", no_argument, NULL, OPT_HELP},
         {NULL, 0, NULL, 0}};
     int c = 0;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): the only thread yet */
     while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
         switch (c) {
         case OPT_CONFIG:

@@ -213,7 +213,7 @@ void weft_models_list(weft_daemon *d, weft_rpc_call *call)
         return;
     }
     page p = {.n = 0};
-    weft_arena_init(&p.arena, d->alloc, WEFT_MAX_REPLY_BYTES * 2);
+    weft_arena_init(&p.arena, d->alloc, (size_t)2 * WEFT_MAX_REPLY_BYTES);
     if (list(d, &p, request, &err) == WEFT_OK) {
         const weft_msg_list_models_reply reply = {p.items, p.n};
         weft_rpc_reply(call, WEFT_MSG_LIST_MODELS_REPLY, &reply);

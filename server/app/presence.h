@@ -18,10 +18,10 @@ WEFT_NODISCARD weft_status weft_presence_new(weft_presence **ret, const weft_all
 void weft_presence_free(weft_presence *p);
 
 /** A check-in came. Without memory it is not remembered: nothing depends on it. */
-void weft_presence_seen(weft_presence *p, const char *client,
+void weft_presence_seen(weft_presence *p, const char *name,
                         const weft_msg_check_in_request *request, int64_t unix_ms);
 /** When a client was last here; 0: not since the start. */
-int64_t weft_presence_last(const weft_presence *p, const char *client);
+int64_t weft_presence_last(const weft_presence *p, const char *name);
 /** Clients seen at or after a time. */
 uint32_t weft_presence_count(const weft_presence *p, int64_t since_unix_ms);
 bool weft_presence_dirty(const weft_presence *p);

@@ -159,7 +159,7 @@ static weft_status list_rounds(weft_daemon *d, weft_rpc_call *call, weft_arena *
     /* a page ends with a whole round: room for its attempts */
     const uint32_t limit =
         request->limit && request->limit < PAGE_ROUNDS ? request->limit : PAGE_ROUNDS;
-    rounds r = {arena, row->def, NULL, 0, 2 * PAGE_ROUNDS};
+    rounds r = {arena, row->def, NULL, 0, (size_t)2 * PAGE_ROUNDS};
     r.items = weft_arena_take(arena, r.max, sizeof *r.items);
     if (!r.items) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "the coordinator has no memory");

@@ -34,39 +34,33 @@ void weft_daemon_note(weft_daemon *d, const weft_assignment_row *row)
     }
 }
 
-/* What a round left behind: uploads that came too late, or never to their end. */
-typedef struct left_over {
-    size_t n;
-    uint64_t ids[512];
-} left_over;
-
+/* After the commit: every assignment of the batch has been noted, so what is still up is left over
+ * (uploads that came too late, or never to their end). */
 static void drop_left_over(weft_daemon *d, void *arg, bool kept)
 {
-    const left_over *left = arg;
-    for (size_t i = 0; kept && i < left->n; i++) {
-        weft_effects_drop_update(d, left->ids[i]);
+    const weft_round_row *round = arg;
+    const bool over = round->state == WEFT_ROUND_DONE || round->state == WEFT_ROUND_FAILED;
+    const weft_task tasks[] = {WEFT_TASK_TRAIN, WEFT_TASK_EVALUATE};
+    uint64_t ids[256];
+    const size_t max = sizeof ids / sizeof ids[0];
+    for (size_t i = 0; kept && i < (over ? 2U : 1U); i++) {
+        size_t n = max;
+        while (n == max) {
+            n = weft_board_end(d->board, round, tasks[i], ids, max);
+            for (size_t k = 0; k < n; k++) {
+                weft_effects_drop_update(d, ids[k]);
+            }
+        }
     }
 }
 
 void weft_daemon_note_round(weft_daemon *d, const weft_round_row *row)
 {
-    const bool over = row->state == WEFT_ROUND_DONE || row->state == WEFT_ROUND_FAILED;
-    const weft_task tasks[] = {WEFT_TASK_TRAIN, WEFT_TASK_EVALUATE};
-    if (row->state == WEFT_ROUND_TRAINING) {
-        return;
-    }
-    for (size_t i = 0; i < (over ? 2 : 1); i++) {
-        left_over *left = NULL;
-        do {
-            left = weft_batch_memory(d, 1, sizeof *left);
-            if (!left) {
-                return; /* the next start sweeps */
-            }
-            left->n = weft_board_end(d->board, row, tasks[i], left->ids, 512);
-            if (left->n) {
-                weft_batch_after(d, drop_left_over, left);
-            }
-        } while (left->n == 512);
+    weft_round_row *copy =
+        row->state == WEFT_ROUND_TRAINING ? NULL : weft_batch_memory(d, 1, sizeof *copy);
+    if (copy) { /* without memory the next start sweeps */
+        *copy = *row;
+        weft_batch_after(d, drop_left_over, copy);
     }
 }
 

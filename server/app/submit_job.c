@@ -186,7 +186,7 @@ static void drop_after(weft_daemon *d, void *arg, bool kept)
 /* The version stays pinned until the core's PUBLISH has pinned it for the job. */
 static void drop_later(weft_daemon *d, submission *s)
 {
-    submission **keep = weft_batch_memory(d, 1, sizeof *keep);
+    submission **keep = weft_batch_memory(d, 1, sizeof(submission *));
     if (keep) {
         *keep = s;
         weft_batch_after(d, drop_after, keep);
@@ -226,7 +226,7 @@ void weft_jobs_submit(weft_daemon *d, weft_rpc_call *call)
     weft_status status = s ? weft_job_def_copy(&s->def, request->job, d->alloc, &err)
                            : weft_err_set(&err, WEFT_E_NOMEM, 0, __FILE__, __LINE__,
                                           "the coordinator has no memory");
-    if (status != WEFT_OK) {
+    if (!s || status != WEFT_OK) {
         weft_free(d->alloc, s);
         weft_requests_fail(call, &err);
         return;

@@ -3,6 +3,7 @@
 #include "weftd_fixture.h"
 
 #include <math.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -530,6 +531,51 @@ static void test_status__counts(void **state)
     end(&f);
 }
 
+/* ---- faults ---------------------------------------------------------------------------------- */
+
+static void test_store__a_batch_that_cannot_be_kept_is_answered_and_undone(void **state)
+{
+    (void)state;
+    federation f;
+    answer a;
+    weft_job_def def;
+    char path[512];
+    sqlite3 *db = NULL;
+    waiting held;
+    start(&f);
+    job_plain(&def, "blocked", N, 1, 1);
+    const weft_msg_dataset set = {"numbers", 100, ""};
+    const weft_msg_check_in_request check = {&set, 1, "test 1", 60000};
+    waiting_start(&held, &f.a, WEFT_METHOD_CHECK_IN, WEFT_MSG_CHECK_IN_REQUEST, &check);
+    assert_false(waiting_end(&held, 100));
+    /* somebody holds the database: no commit can happen */
+    (void)snprintf(path, sizeof path, "%s/coord/data/weft.db", f.w.dir);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    const weft_msg_submit_job_request request = {.job = &def};
+    weft_msg_submit_job_reply reply;
+    call(&a, &f.op, WEFT_METHOD_SUBMIT_JOB, WEFT_MSG_SUBMIT_JOB_REQUEST, &request,
+         WEFT_MSG_SUBMIT_JOB_REPLY, &reply);
+    assert_int_equal(a.code, WEFT_RT_UNAVAILABLE);
+    answer_done(&a);
+    assert_true(waiting_end(&held, PATIENCE_MS)); /* the core that held it is gone */
+    assert_int_equal(held.a.code, WEFT_RT_UNAVAILABLE);
+    waiting_done(&held);
+    assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    /* nothing of it happened, and all goes on */
+    const weft_msg_list_jobs_request list = {0};
+    weft_msg_list_jobs_reply jobs;
+    call_ok(&a, &f.op, WEFT_METHOD_LIST_JOBS, WEFT_MSG_LIST_JOBS_REQUEST, &list,
+            WEFT_MSG_LIST_JOBS_REPLY, &jobs);
+    assert_int_equal(jobs.n_jobs, 0);
+    answer_done(&a);
+    weft_job_def_done(&def, &weft_alloc_std);
+    run_job(&f, "blocked", 1, 1);
+    wait_status(&f.op, "blocked", "done");
+    end(&f);
+}
+
 int main(int argc, char **argv)
 {
     weftd_path = argc > 1 ? argv[1] : "weftd";
@@ -541,6 +587,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_import__starts_a_job_from_given_weights),
         cmocka_unit_test(test_watch__tells_what_happens),
         cmocka_unit_test(test_status__counts),
+        cmocka_unit_test(test_store__a_batch_that_cannot_be_kept_is_answered_and_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
