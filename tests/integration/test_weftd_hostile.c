@@ -83,10 +83,13 @@ static void flood(peer *p)
         waiting_start(&calls[i], p, WEFT_METHOD_CHECK_IN, WEFT_MSG_CHECK_IN_REQUEST, &request);
     }
     size_t refused = 0;
-    for (size_t i = 0; i < FLOOD; i++) {
-        if (waiting_end(&calls[i], 20)) {
-            assert_int_not_equal(calls[i].a.code, WEFT_RT_INTERNAL);
-            refused += calls[i].a.code == WEFT_RT_RESOURCE_EXHAUSTED;
+    for (size_t pass = 0; pass < 200 && refused <= FLOOD / 2; pass++) { /* a busy machine is slow */
+        refused = 0;
+        for (size_t i = 0; i < FLOOD; i++) {
+            if (waiting_end(&calls[i], 20)) {
+                assert_int_not_equal(calls[i].a.code, WEFT_RT_INTERNAL);
+                refused += calls[i].a.code == WEFT_RT_RESOURCE_EXHAUSTED;
+            }
         }
     }
     assert_true(refused > FLOOD / 2);
