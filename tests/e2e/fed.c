@@ -263,7 +263,7 @@ void fed_new(fed *f, const char *config)
     (void)snprintf(f->operator_dir, sizeof f->operator_dir, "%s/operator", f->dir);
     (void)snprintf(f->port, sizeof f->port, "0");
     FED_WEFT(f, 0, "init", "--federation", "e2e", "--dir", f->weftd_dir, "--address",
-             "localhost:7443");
+             "127.0.0.1:7443");
     if (config) {
         append_config(f, config);
     }
@@ -324,7 +324,7 @@ static fed_proc *run_weft(fed *f, const char *const *options, const char *const 
     char address[64];
     const char *argv[32] = {weft_program, "--operator", f->operator_dir};
     size_t n = 3;
-    (void)snprintf(address, sizeof address, "localhost:%s", f->port); /* fits */
+    (void)snprintf(address, sizeof address, "127.0.0.1:%s", f->port); /* fits */
     if (strcmp(f->port, "0") != 0) {
         argv[n++] = "--address";
         argv[n++] = address;
@@ -379,7 +379,7 @@ void fed_enrol(fed *f, const char *name)
     char address[64];
     (void)snprintf(join, sizeof join, "%s/%s.join", f->dir, name); /* short */
     (void)snprintf(state, sizeof state, "%s/client-%s", f->dir, name);
-    (void)snprintf(address, sizeof address, "localhost:%s", f->port);
+    (void)snprintf(address, sizeof address, "127.0.0.1:%s", f->port);
     FED_WEFT(f, 0, "client", "invite", name, "--output", join, "--join-address", address);
     fed_proc *p = fed_spawn(
         f, name, (const char *const[]){client_program, "enrol", "--state", state, join, NULL},

@@ -271,10 +271,6 @@ static void compare(int split, double *ret_federated, double *ret_pooled)
 static void test_heart__federated_is_within_two_points_of_pooled(void **state)
 {
     (void)state;
-    if (!test_data_dir()) {
-        print_message("skipped: no data; WEFT_DATA_DIR names the folder of heart-disease/\n");
-        skip();
-    }
     fed_new(&f, NULL);
     fed_write(&f, "schema", schema_text);
     for (int s = 0; s < N_SPLITS; s++) {
@@ -313,6 +309,13 @@ int main(int argc, char **argv)
     if (argc != 4) {
         (void)fprintf(stderr, "usage: test_heart WEFT WEFTD WEFT-CLIENT\n");
         return 64;
+    }
+    char path[PATH_MAX];
+    const char *data = test_data_dir();
+    (void)snprintf(path, sizeof path, "%s/heart-disease/processed.va.data", data ? data : "");
+    if (access(path, R_OK) != 0) {
+        (void)printf("skipped: no data; WEFT_DATA_DIR names the folder of heart-disease/\n");
+        return 77; /* meson: skipped */
     }
     fed_programs(argv);
     const struct CMUnitTest tests[] = {

@@ -35,7 +35,8 @@ void test_alloc_init(test_alloc *t, size_t fail_at, int persistent)
     t->persistent = persistent;
 }
 
-void test_every_allocation_may_fail(weft_status (*try_once)(const weft_alloc *a, void *arg), void *arg)
+void test_every_allocation_may_fail(weft_status (*try_once)(const weft_alloc *a, void *arg),
+                                    void *arg)
 {
     for (int persistent = 0; persistent < 2; persistent++) {
         size_t n = 1;

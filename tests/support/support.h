@@ -22,7 +22,7 @@ typedef struct test_alloc {
     size_t count;   /* allocations asked for */
     size_t fail_at; /* 0: never */
     int persistent;
-    size_t live;    /* blocks not freed yet */
+    size_t live; /* blocks not freed yet */
 } test_alloc;
 void test_alloc_init(test_alloc *t, size_t fail_at, int persistent);
 
@@ -31,7 +31,8 @@ void test_alloc_init(test_alloc *t, size_t fail_at, int persistent);
  * try returns the status of the code under test and frees what it made; each failure must be
  * WEFT_E_NOMEM and leave nothing allocated.
  */
-void test_every_allocation_may_fail(weft_status (*try_once)(const weft_alloc *a, void *arg), void *arg);
+void test_every_allocation_may_fail(weft_status (*try_once)(const weft_alloc *a, void *arg),
+                                    void *arg);
 
 /** A fresh folder under TMPDIR; removed with everything in it by test_dir_done. */
 char *test_dir_new(void);
