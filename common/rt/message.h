@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * weft_rt_message: one received message, in the pieces in which it came (over TLS 8 to 16 KiB
- * each: headers and numbers may straddle borders anywhere). Given to callbacks as borrowed; who
- * wants to keep it (to write it to a file on another thread) takes a reference.
+ * weft_rt_message: one received message. It comes in one piece, as a rule: rt joins what the
+ * network delivered in bits of 8 to 64 KiB. When memory is short it does not, so readers must cope
+ * with borders anywhere. Given to callbacks as borrowed; who wants to keep it (to write it to a
+ * file on another thread) takes a reference.
  */
 #ifndef WEFT_RT_MESSAGE_H
 #define WEFT_RT_MESSAGE_H

@@ -2,8 +2,6 @@
 /* Models in files: mapped to read, replaced atomically to write. Any thread. */
 #include "weights/weights_priv.h"
 
-#include "base/file.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -74,44 +72,41 @@ static weft_status finish_file(int fd, const char *temp, const char *path, weft_
     return WEFT_OK;
 }
 
-static weft_status save_safetensors(const char *path, const weft_spec *spec,
-                                    const weft_layout *layout, const float *weights,
-                                    const weft_weights_meta *meta, const weft_alloc *a,
-                                    weft_err *err)
+/* A model and where it goes; everything is borrowed. */
+typedef struct saving {
+    const char *path;
+    const char *temp; /* beside it */
+    const weft_spec *spec;
+    const weft_layout *layout;
+    const float *weights;
+    const weft_weights_meta *meta;
+    const weft_alloc *alloc;
+} saving;
+
+static weft_status save_safetensors(const saving *s, weft_err *err)
 {
-    char temp[PATH_MAX];
-    const int len = snprintf(temp, sizeof temp, "%s.tmp.%ld", path, (long)getpid());
-    if (len < 0 || (size_t)len >= sizeof temp) {
-        WEFT_FAIL(err, WEFT_E_LIMIT, "the path %.160s is too long", path);
-    }
-    (void)unlink(temp); /* a left-over of a crash of the same process number */
-    file_sink sink = {open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), path};
+    file_sink sink = {open(s->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644), s->path};
     if (sink.fd < 0) {
-        WEFT_FAIL_SYS(err, errno, "cannot create %.160s: %s", path, strerrordesc_np(errno));
+        WEFT_FAIL_SYS(err, errno, "cannot create %.160s: %s", s->path, strerrordesc_np(errno));
     }
-    weft_status status = weft_safetensors_write((weft_weights_sink){write_file, &sink}, spec,
-                                                layout, weights, meta, a, err);
+    weft_status status = weft_safetensors_write((weft_weights_sink){write_file, &sink}, s->spec,
+                                                s->layout, s->weights, s->meta, s->alloc, err);
     if (status == WEFT_OK) {
-        status = finish_file(sink.fd, temp, path, err);
+        status = finish_file(sink.fd, s->temp, s->path, err);
     }
     (void)close(sink.fd); /* synced, or of no use */
-    if (status != WEFT_OK) {
-        (void)unlink(temp); /* best effort: the name is ours alone */
-    }
     return status;
 }
 
-static weft_status save_npz(const char *path, const weft_spec *spec, const weft_layout *layout,
-                            const float *weights, const weft_weights_meta *meta,
-                            const weft_alloc *a, weft_err *err)
+static weft_status save_npz(const saving *s, weft_err *err)
 {
-    weft_buf b;
-    weft_buf_init(&b, a, (size_t)layout->n_params * sizeof(float) + (8U << 20));
-    weft_status status = weft_npz_write(&b, spec, layout, weights, meta, a, err);
-    if (status == WEFT_OK) {
-        status = weft_file_write(path, b.data, b.size, 0644, err);
+    WEFT_TRY(weft_npz_write_file(s->temp, s->spec, s->layout, s->weights, s->meta, s->alloc, err));
+    const int fd = open(s->temp, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        WEFT_FAIL_SYS(err, errno, "cannot open %.160s: %s", s->temp, strerrordesc_np(errno));
     }
-    weft_buf_done(&b);
+    const weft_status status = finish_file(fd, s->temp, s->path, err);
+    (void)close(fd); /* nothing was written through it */
     return status;
 }
 
@@ -120,9 +115,20 @@ weft_status weft_weights_save(const char *path, const weft_spec *spec, const wef
                               const weft_alloc *a, weft_err *err)
 {
     weft_weights_format format = WEFT_WEIGHTS_SAFETENSORS;
+    char temp[PATH_MAX];
     WEFT_TRY(weft_weights_format_of(&format, path, err));
-    return format == WEFT_WEIGHTS_NPZ ? save_npz(path, spec, layout, weights, meta, a, err)
-                                      : save_safetensors(path, spec, layout, weights, meta, a, err);
+    const int len = snprintf(temp, sizeof temp, "%s.tmp.%ld", path, (long)getpid());
+    if (len < 0 || (size_t)len >= sizeof temp) {
+        WEFT_FAIL(err, WEFT_E_LIMIT, "the path %.160s is too long", path);
+    }
+    (void)unlink(temp); /* a left-over of a crash of the same process number */
+    const saving s = {path, temp, spec, layout, weights, meta, a};
+    const weft_status status =
+        format == WEFT_WEIGHTS_NPZ ? save_npz(&s, err) : save_safetensors(&s, err);
+    if (status != WEFT_OK) {
+        (void)unlink(temp); /* best effort: the name is ours alone */
+    }
+    return status;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */

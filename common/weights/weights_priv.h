@@ -41,6 +41,11 @@ WEFT_NODISCARD weft_status weft_safetensors_read(float *out, const weft_layout *
 WEFT_NODISCARD weft_status weft_safetensors_read_meta(weft_weights_meta *ret, weft_buf *spec_text,
                                                       const uint8_t *data, size_t size,
                                                       weft_err *err);
+/* weft_npz_write into a file, which is not synced; memory: the largest weights of another order. */
+WEFT_NODISCARD weft_status weft_npz_write_file(const char *path, const weft_spec *spec,
+                                               const weft_layout *layout, const float *weights,
+                                               const weft_weights_meta *meta, const weft_alloc *a,
+                                               weft_err *err);
 WEFT_NODISCARD weft_status weft_npz_read(float *out, const weft_layout *layout, const uint8_t *data,
                                          size_t size, const weft_alloc *a, weft_err *err);
 WEFT_NODISCARD weft_status weft_npz_read_meta(weft_weights_meta *ret, weft_buf *spec_text,

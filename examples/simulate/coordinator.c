@@ -36,7 +36,7 @@ weft_status sim_coordinator_init(sim_federation *fed, const sim_start *start, we
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model of %" PRIu64 " parameters",
                   layout->n_params);
     }
-    if (start->rounds_done > 0) {
+    if (start->weights) {
         memcpy(fed->current.weights, start->weights, model_bytes(fed));
     } else {
         weft_layout_init_weights(fed->current.weights, layout, fed->world->spec,

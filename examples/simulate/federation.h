@@ -27,8 +27,8 @@ typedef struct sim_observer {
 
 /* Where to go on: after so many rounds with these weights. */
 typedef struct sim_start {
-    uint32_t rounds_done;     /* 0: from the beginning, with weights made from the seed */
-    const float *weights;     /* [n_params], borrowed for the call; NULL with rounds_done 0 */
+    uint32_t rounds_done;     /* 0: from the beginning */
+    const float *weights;     /* [n_params], borrowed for the call; NULL: drawn from the seed */
     uint64_t next_assignment; /* id of the next assignment */
     bool has_best;            /* of the metric that is watched for patience */
     double best;

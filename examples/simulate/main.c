@@ -25,7 +25,7 @@ typedef struct simulation {
     sim_report report;
     sim_federation *fed;
     char fingerprint[65];
-    float *start_weights;
+    float *start_weights; /* owned; NULL: drawn from the seed */
 } simulation;
 
 static double metric(const weft_metrics *m, const char *name)
@@ -66,6 +66,34 @@ static weft_status on_round(void *self, const sim_round *round, weft_err *err)
     return s->options.state ? save_state(s, err) : WEFT_OK;
 }
 
+/* The weights that --init names. */
+static weft_status load_init(simulation *s, weft_err *err)
+{
+    weft_spec *spec = NULL;
+    weft_layout *layout = NULL;
+    WEFT_TRY(weft_weights_load(s->options.init, s->world.spec, &spec, &layout, &s->start_weights,
+                               NULL, &weft_alloc_std, err));
+    weft_layout_free(layout);
+    weft_spec_free(spec);
+    return WEFT_OK;
+}
+
+static weft_status find_start(simulation *s, sim_start *start, weft_err *err)
+{
+    const sim_options *o = &s->options;
+    if (o->init) {
+        WEFT_TRY(load_init(s, err));
+    }
+    if (o->state) {
+        WEFT_TRY(
+            sim_state_fingerprint(s->fingerprint, &s->world, o->dropout, s->start_weights, err));
+        WEFT_TRY(sim_state_load(o->state, s->fingerprint, &s->world, start, &s->start_weights,
+                                &s->report, err));
+    }
+    start->weights = s->start_weights;
+    return WEFT_OK;
+}
+
 static weft_status set_up(simulation *s, weft_err *err)
 {
     const sim_options *o = &s->options;
@@ -75,12 +103,7 @@ static weft_status set_up(simulation *s, weft_err *err)
     WEFT_TRY(sim_report_init(&s->report, o->csv, o->jsonl, s->world.def.rounds, o->quiet, err));
     WEFT_TRY(sim_pool_new(&s->pool, &s->world, threads, err));
     sim_start start = {0};
-    if (o->state) {
-        WEFT_TRY(sim_state_fingerprint(s->fingerprint, &s->world, o->dropout, err));
-        WEFT_TRY(sim_state_load(o->state, s->fingerprint, &s->world, &start, &s->start_weights,
-                                &s->report, err));
-        start.weights = s->start_weights;
-    }
+    WEFT_TRY(find_start(s, &start, err));
     if (!o->quiet) {
         (void)fprintf(stderr,
                       "%" PRIu32 " clients, %" PRIu32 " a round, %" PRIu32 " examples, %" PRIu64

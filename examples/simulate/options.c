@@ -65,6 +65,8 @@ static const option options[] = {
     {"--csv", TEXT, AT(csv), 0, 0, 0, "FILE", "the curve as CSV"},
     {"--jsonl", TEXT, AT(jsonl), 0, 0, 0, "FILE", "the curve as JSON lines"},
     {"--export", TEXT, AT(export_path), 0, 0, 0, "FILE", "the final model, .safetensors or .npz"},
+    {"--init", TEXT, AT(init), 0, 0, 0, "FILE",
+     "start from these weights, .safetensors or .npz (default: drawn from the seed)"},
     {"--state", TEXT, AT(state), 0, 0, 0, "DIR",
      "remember each round there, and go on from it when run again"},
     {"--quiet", FLAG, AT(quiet), 0, 0, 0, NULL, "no progress"},

@@ -45,6 +45,7 @@ typedef struct sim_options {
     uint32_t threads; /* 0: one a core */
     /* results */
     const char *csv, *jsonl, *export_path, *state;
+    const char *init; /* a model file to start from, or NULL */
     bool quiet;
     bool help;
 } sim_options;

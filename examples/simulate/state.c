@@ -52,8 +52,12 @@ static weft_status hash_job(weft_hash *hash, const weft_job_def *def, weft_err *
     return status;
 }
 
-static weft_status hash_world(weft_hash *hash, const sim_world *w, double dropout, weft_err *err)
+static weft_status hash_world(weft_hash *hash, const sim_world *w, double dropout,
+                              const float *init, weft_err *err)
 {
+    if (init) {
+        WEFT_TRY(weft_hash_add(hash, init, (size_t)w->layout->n_params * sizeof *init, err));
+    }
     const weft_partition *p = w->parts;
     WEFT_TRY(hash_job(hash, &w->def, err));
     WEFT_TRY(weft_hash_add(hash, &dropout, sizeof dropout, err));
@@ -64,12 +68,12 @@ static weft_status hash_world(weft_hash *hash, const sim_world *w, double dropou
 }
 
 weft_status sim_state_fingerprint(char ret[65], const sim_world *world, double dropout,
-                                  weft_err *err)
+                                  const float *init, weft_err *err)
 {
     weft_hash *hash = NULL;
     uint8_t digest[WEFT_SHA256_BYTES];
     WEFT_TRY(weft_hash_new(&hash, memory, err));
-    weft_status status = hash_world(hash, world, dropout, err);
+    weft_status status = hash_world(hash, world, dropout, init, err);
     if (status == WEFT_OK) {
         status = weft_hash_finish(digest, hash, err);
     }
@@ -190,6 +194,7 @@ static weft_status load_weights(float **ret, const char *dir, const sim_world *w
         weft_free(memory, weights);
         return status;
     }
+    weft_free(memory, *ret);
     *ret = weights;
     return WEFT_OK;
 }

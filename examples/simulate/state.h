@@ -10,12 +10,16 @@
 #include "federation.h"
 #include "report.h"
 
-/** What must be the same for a simulation to go on: job without its end, data, partition. */
+/**
+ * What must be the same for a simulation to go on: job without its end, data, partition, and the
+ * weights it starts from (NULL: the seed tells).
+ */
 WEFT_NODISCARD weft_status sim_state_fingerprint(char ret[65], const sim_world *world,
-                                                 double dropout, weft_err *err);
+                                                 double dropout, const float *init, weft_err *err);
 
 /**
- * Load: the curve goes to the report, the weights to *ret_weights (weft_alloc_std).
+ * Load: the curve goes to the report, the weights to *ret_weights (weft_alloc_std; what was there
+ * is freed).
  * @param start  rounds_done stays 0 when the folder holds no state yet.
  * @return WEFT_E_CONFLICT when the state is of another simulation; WEFT_E_FORMAT; WEFT_E_IO.
  */

@@ -45,7 +45,8 @@ weft_status weft_next_version_make(weft_memory *ret, uint8_t ret_digest[WEFT_DIG
                                    const weft_next_version *v, weft_err *err)
 {
     const uint64_t bytes = weft_sum_n_params(v->sum) * sizeof(float);
-    WEFT_TRY(weft_memory_take_zeros(ret, bytes, weft_store_dir(v->store), v->alloc, err));
+    /* a mapping is zeros, where windows of zeros are left out; the heap is written throughout */
+    WEFT_TRY(weft_memory_take(ret, bytes, weft_store_dir(v->store), v->alloc, err));
     pass p = {.v = v, .next = ret->data};
     if (weft_memory_is_mapped(ret)) {
         p.scratch = weft_array(v->alloc, WINDOW, sizeof *p.scratch);

@@ -131,6 +131,13 @@ def check_job_and_export():
     assert result(*small, "--rounds", "2")["rounds"] == 2  # an option comes before the file
     run(*small, "--export", "model.npz")
     assert read("model.npz")[:2] == b"PK"
+    # from given weights: as safetensors or NPZ they are the same start, and another than the seed's
+    further = [result(*small, "--init", f)["digest"] for f in ("model.safetensors", "model.npz")]
+    assert further[0] == further[1] != r["digest"], further
+    args = [*small, "--init", "model.npz", "--state", "further"]
+    result(*args, "--rounds", "1")
+    assert result(*args)["digest"] == further[0]
+    assert "has another shape" in run(*small, "--model", "2nn", "--init", "model.npz", status=1).stderr
 
 
 def check_mistakes():

@@ -121,7 +121,11 @@ static void on_part(void *ctx, weft_rt_call *call, weft_rt_message *message)
     (void)call;
     service *s = ctx;
     size_t sum = 0;
-    for (size_t i = 0; i < weft_rt_message_pieces(message); i++) {
+    const unsigned n = (unsigned)weft_rt_message_pieces(message);
+    if (n > atomic_load(&s->most_pieces)) {
+        atomic_store(&s->most_pieces, n);
+    }
+    for (size_t i = 0; i < n; i++) {
         sum += weft_rt_message_piece(message, i).size;
     }
     assert_int_equal(sum, weft_rt_message_size(message));

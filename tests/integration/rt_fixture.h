@@ -41,11 +41,12 @@ typedef struct service {
     weft_rt_method methods[8];
     weft_rt_blob *blob; /* what /t/Down sends; or NULL */
     size_t chunk;
-    atomic_uint opened;     /* first messages seen */
-    atomic_uint closed;     /* on_closed */
-    atomic_uint cancelled;  /* of these */
-    atomic_ullong received; /* bytes of /t/Up */
-    atomic_uint messages;   /* of /t/Up */
+    atomic_uint opened;      /* first messages seen */
+    atomic_uint closed;      /* on_closed */
+    atomic_uint cancelled;   /* of these */
+    atomic_ullong received;  /* bytes of /t/Up */
+    atomic_uint messages;    /* of /t/Up */
+    atomic_uint most_pieces; /* of one of them */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     weft_rt_call *held[MAX_HELD]; /* guarded by lock; calls of /t/Hold, referenced */

@@ -8,6 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Sanitizers keep freed memory for a while: its amount says nothing then. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const bool sanitized = true;
+#else
+static const bool sanitized = false;
+#endif
+
 static const weft_msg_dataset numbers = {"numbers", 100, ""};
 
 /* The code that a method ends with for an empty message. */
@@ -205,10 +212,12 @@ static void test_weftd__renews_by_the_member_key(void **state)
     memcpy(client.cert, reply.certificate_pem.data, reply.certificate_pem.size);
     client.cert[reply.certificate_pem.size] = '\0';
     answer_done(&a);
-    weft_buf_clear(&csr);
-    assert_ok(weft_key_to_pem(&csr, key, NULL));
-    memcpy(client.key, csr.data, csr.size);
-    client.key[csr.size] = '\0';
+    weft_buf pem;
+    weft_buf_init(&pem, &weft_alloc_std, sizeof client.key - 1);
+    assert_ok(weft_key_to_pem(&pem, key, NULL));
+    memcpy(client.key, pem.data, pem.size);
+    client.key[pem.size] = '\0';
+    weft_buf_done(&pem);
     peer_reconnect(&client, w);
     assert_int_equal(probe(&client, WEFT_METHOD_CHECK_IN), WEFT_RT_FAILED_PRECONDITION);
     signature[0] ^= 1;
@@ -277,7 +286,7 @@ static void test_weftd__unknown_fields_cost_bounded_memory(void **state)
         answer_done(&a);
     }
     const long after = weftd_memory_kb(w, "VmHWM:");
-    if (after - before > 16L << 10) {
+    if (!sanitized && after - before > 16L << 10) {
         fail_msg("%ld kB more at the peak", after - before);
     }
     assert_int_equal(probe(&client, WEFT_METHOD_CHECK_IN), WEFT_RT_FAILED_PRECONDITION);
