@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -30,15 +31,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #define PARAMS UINT64_C(671088640) /* 2.5 GiB of float32 */
 #define GIB    (UINT64_C(1) << 30)
-/* What has to be free: the coordinator's base, sum and next version, models.db twice with its log,
- * the spool; the client's base and update; the export twice. All of it, were nothing sparse. */
-#define NEED_DISK_GIB   36
+/* What has to be free. Nearly everything of this model is a hole of some file; room is taken by the
+ * client's update (allocated, so that a full disk is told early) and by the export, twice. */
+#define NEED_DISK_GIB   12
 #define NEED_MEMORY_GIB 4
 /* Beside file mappings; the promise. */
 #define LIMIT_KB (256L << 10)
@@ -441,11 +442,12 @@ static uint64_t memory_available_kb(void)
 static bool has_room(void)
 {
     const char *dir = getenv("TMPDIR");
-    struct statvfs fs;
-    if (statvfs(dir ? dir : "/tmp", &fs) != 0) {
+    struct statfs fs;
+    if (statfs(dir ? dir : "/tmp", &fs) != 0 || fs.f_type == TMPFS_MAGIC) {
+        printf("skipped: %s is not on a disk (TMPDIR names another folder)\n", dir ? dir : "/tmp");
         return false;
     }
-    const uint64_t disk = (uint64_t)fs.f_bavail * fs.f_frsize;
+    const uint64_t disk = (uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize;
     const uint64_t memory = memory_available_kb() << 10;
     const uint64_t scale = PARAMS / n_params;
     if (disk < NEED_DISK_GIB * GIB / scale || memory < NEED_MEMORY_GIB * GIB / scale) {

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "weights/weights.h"
 
+#include <dirent.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -457,6 +458,80 @@ static void test_weights_load__brings_the_model_back(void **state)
     test_dir_done(dir);
 }
 
+static int count_files(const char *dir)
+{
+    int n = 0;
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    for (const struct dirent *e = readdir(d); e; e = readdir(d)) {
+        n += e->d_name[0] != '.';
+    }
+    (void)closedir(d); /* only read */
+    return n;
+}
+
+/* A file holds what writing to memory gives; a failed save leaves nothing behind. */
+static void test_weights_save__is_what_write_gives(void **state)
+{
+    (void)state;
+    char *dir = test_dir_new();
+    static const char *const names[] = {"m.safetensors", "m.npz"};
+    static const char PLAIN[] = "tensor a 3x5\ntensor b 7\n";
+    const weft_weights_meta meta = {"job", "ab", 12};
+    const char *const specs[] = {CNN, PLAIN};
+    for (size_t i = 0; i < 4; i++) {
+        model m = model_of(specs[i / 2]);
+        char path[PATH_MAX];
+        weft_buf want;
+        weft_buf got;
+        weft_buf_init(&want, &weft_alloc_std, 1U << 20);
+        weft_buf_init(&got, &weft_alloc_std, 1U << 20);
+        assert_ok(weft_path_join(path, sizeof path, dir, names[i % 2], &assert_err));
+        assert_ok(weft_weights_save(path, m.spec, m.layout, m.weights, &meta, &weft_alloc_std,
+                                    &assert_err));
+        assert_ok(write_model(&want, &m, i % 2 ? WEFT_WEIGHTS_NPZ : WEFT_WEIGHTS_SAFETENSORS, &meta,
+                              &weft_alloc_std, &assert_err));
+        assert_ok(weft_file_read(&got, path, &assert_err));
+        assert_int_equal(got.size, want.size);
+        assert_memory_equal(got.data, want.data, want.size);
+        assert_int_equal(remove(path), 0);
+        test_alloc none;
+        test_alloc_init(&none, 1, 1);
+        assert_int_equal(
+            weft_weights_save(path, m.spec, m.layout, m.weights, &meta, &none.alloc, NULL),
+            WEFT_E_NOMEM);
+        assert_int_equal(count_files(dir), 0);
+        assert_ok(weft_path_join(path, sizeof path, "/nowhere", names[i % 2], &assert_err));
+        assert_int_equal(
+            weft_weights_save(path, m.spec, m.layout, m.weights, &meta, &weft_alloc_std, NULL),
+            WEFT_E_IO);
+        weft_buf_done(&want);
+        weft_buf_done(&got);
+        model_done(&m);
+    }
+    test_dir_done(dir);
+}
+
+static weft_status try_save(const weft_alloc *a, void *arg)
+{
+    model m = model_of(CNN);
+    char path[PATH_MAX];
+    assert_ok(weft_path_join(path, sizeof path, arg, "m.npz", &assert_err));
+    const weft_status status = weft_weights_save(path, m.spec, m.layout, m.weights, NULL, a, NULL);
+    assert_int_equal(count_files(arg), status == WEFT_OK);
+    assert_int_equal(remove(path) == 0, status == WEFT_OK);
+    model_done(&m);
+    return status;
+}
+
+static void test_weights_save__every_allocation_may_fail(void **state)
+{
+    (void)state;
+    char *dir = test_dir_new();
+    test_every_allocation_may_fail(try_save, dir);
+    test_dir_done(dir);
+}
+
 /* Our allocations; jansson's and libzip's are their own. */
 static weft_status write_and_read(const weft_alloc *a, void *arg)
 {
@@ -496,6 +571,8 @@ int main(void)
         cmocka_unit_test(test_weights_read__refuses_what_is_not_finite),
         cmocka_unit_test(test_npz_read__refuses_and_names),
         cmocka_unit_test(test_weights_load__brings_the_model_back),
+        cmocka_unit_test(test_weights_save__is_what_write_gives),
+        cmocka_unit_test(test_weights_save__every_allocation_may_fail),
         cmocka_unit_test(test_weights__every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
