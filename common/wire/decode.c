@@ -353,7 +353,7 @@ static void set_defaults(const weft_table *table, unsigned char *out)
         const weft_field *f = &table->fields[i];
         if (f->kind == WEFT_FIELD_NAME || f->kind == WEFT_FIELD_LINE ||
             f->kind == WEFT_FIELD_TEXT) {
-            memcpy(out + f->at, (const void *)&empty, sizeof(void *));
+            memcpy(out + f->at, (const void *)&empty, sizeof empty);
         }
     }
 }
