@@ -133,7 +133,7 @@ static inline float weft_softplusf(float x)
     return (x > 0.0F ? x : x - x) + weft_log1pf(weft_expf(-a)); /* x - x: 0, or NaN */
 }
 
-/** The error function, within 4e-7 absolutely: the rational approximation of Eigen 3. */
+/** The error function, within 5e-7 absolutely: the rational approximation of Eigen 3. */
 static inline float weft_erff(float x)
 {
     float c = x < -4.0F ? -4.0F : x;

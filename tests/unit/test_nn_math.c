@@ -87,14 +87,14 @@ static void test_tanhf_and_sigmoidf__are_within_3_ulp(void **state)
     assert_true(isnan(weft_tanhf(NAN)) && isnan(weft_sigmoidf(NAN)) && isnan(weft_softplusf(NAN)));
 }
 
-static void test_erff__is_within_4e_7(void **state)
+static void test_erff__is_within_5e_7(void **state)
 {
     (void)state;
     double most = 0.0;
     for (double x = -6.0; x <= 6.0; x += 1e-4) {
         most = fmax(most, fabs((double)weft_erff((float)x) - erf((double)(float)x)));
     }
-    assert_true(most < 4e-7);
+    assert_true(most < 5e-7);
     assert_true(worst(weft_erff, erf, 1e-30F, 0.5F, STEP) < 4.0); /* odd, and exact near 0 */
     assert_true(isnan(weft_erff(NAN)));
 }
@@ -173,7 +173,7 @@ int main(void)
         cmocka_unit_test(test_logf__is_within_2_ulp),
         cmocka_unit_test(test_log1pf__is_within_3_ulp),
         cmocka_unit_test(test_tanhf_and_sigmoidf__are_within_3_ulp),
-        cmocka_unit_test(test_erff__is_within_4e_7),
+        cmocka_unit_test(test_erff__is_within_5e_7),
         cmocka_unit_test(test_powi_and_cospi__follow_libm),
         cmocka_unit_test(test_functions__vectorised_give_the_same_bits),
         cmocka_unit_test(test_sum_and_dot__have_one_order),
