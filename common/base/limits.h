@@ -39,6 +39,18 @@
 #define WEFT_MAX_EXAMPLES (UINT64_C(1) << 31)
 /* Clients in one round; weights and sums are sized for it. */
 #define WEFT_MAX_COHORT 100000U
+/* Neighbours of one client in secure aggregation: Shamir shares over GF(2^8) have 255 points. */
+#define WEFT_MAX_SECAGG_NEIGHBOURS 254U
+/* A roster of WEFT_MAX_COHORT clients with 64-byte names, and a client's 254 neighbours in full. */
+#define WEFT_MAX_SECAGG_MESSAGE_BYTES (10U << 20)
+/* What a client sends in one step: 254 sealed shares of 80 bytes are the largest. */
+#define WEFT_MAX_SECAGG_CLIENT_BYTES (24U << 10)
+/* One piece of a coordinator's message: a control message with room for its other fields. */
+#define WEFT_MAX_SECAGG_PIECE_BYTES (WEFT_MAX_CONTROL_BYTES - 1024U)
+/* A client's stored session: 254 neighbours of about 300 bytes, and the last message. */
+#define WEFT_MAX_SECAGG_STATE_BYTES (128U << 10)
+/* One closed phase: a bit for each client of the cohort. */
+#define WEFT_MAX_SECAGG_RECORD_BYTES (WEFT_MAX_COHORT / 8 + 64)
 /* Named metrics of one report. */
 #define WEFT_MAX_METRICS           16
 #define WEFT_MAX_METRIC_NAME_BYTES 32

@@ -226,5 +226,41 @@ static const weft_field abandon_request[] = {
 };
 WEFT_TABLE("AbandonRequest", abandon_request, abandon_request, false, NULL);
 
+static const weft_field secure_step_request[] = {
+    WEFT_ROW_VERSION,
+    WEFT_ROW(weft_msg_secure_step_request, assignment_id, 2, U64, true, UINT64_MAX),
+    WEFT_ROW(weft_msg_secure_step_request, ctx, 3, DIGEST, true, WEFT_DIGEST_BYTES),
+    WEFT_ROW(weft_msg_secure_step_request, message, 4, BYTES, false, WEFT_MAX_SECAGG_CLIENT_BYTES),
+    WEFT_ROW(weft_msg_secure_step_request, taken, 5, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_msg_secure_step_request, offset, 6, U64, false, WEFT_MAX_SECAGG_MESSAGE_BYTES),
+    WEFT_ROW(weft_msg_secure_step_request, hold_ms, 7, U64, false, MAX_TIME_MS),
+};
+WEFT_TABLE("SecureStepRequest", secure_step_request, secure_step_request, false, NULL);
+
+static weft_status check_secure_step_reply(const void *msg, weft_err *err)
+{
+    const weft_msg_secure_step_reply *reply = msg;
+    if (reply->offset > reply->total_bytes ||
+        reply->message.size > reply->total_bytes - reply->offset) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "SecureStepReply holds bytes %llu to %llu of a message of %llu",
+                  (unsigned long long)reply->offset,
+                  (unsigned long long)(reply->offset + reply->message.size),
+                  (unsigned long long)reply->total_bytes);
+    }
+    return WEFT_OK;
+}
+
+static const weft_field secure_step_reply[] = {
+    WEFT_ROW(weft_msg_secure_step_reply, state, 1, ENUM, true, WEFT_SECURE_FAILED),
+    WEFT_ROW(weft_msg_secure_step_reply, type, 2, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_msg_secure_step_reply, offset, 3, U64, false, WEFT_MAX_SECAGG_MESSAGE_BYTES),
+    WEFT_ROW(weft_msg_secure_step_reply, total_bytes, 4, U64, false, WEFT_MAX_SECAGG_MESSAGE_BYTES),
+    WEFT_ROW(weft_msg_secure_step_reply, message, 5, BYTES, false, WEFT_MAX_SECAGG_PIECE_BYTES),
+    WEFT_ROW(weft_msg_secure_step_reply, reason, 6, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_msg_secure_step_reply, detail, 7, LINE, false, WEFT_MAX_REASON_BYTES),
+};
+WEFT_TABLE("SecureStepReply", secure_step_reply, secure_step_reply, false, check_secure_step_reply);
+
 const weft_table weft_wire_table_abandon_reply = {
     "AbandonReply", NULL, 0, sizeof(weft_msg_abandon_reply), false, NULL};

@@ -158,6 +158,32 @@ typedef struct weft_msg_abandon_request {
     const char *reason;
 } weft_msg_abandon_request;
 
+typedef struct weft_msg_secure_step_request {
+    uint64_t assignment_id;
+    weft_view ctx; /* 32 */
+    weft_view message;
+    uint32_t taken;
+    uint64_t offset;
+    uint64_t hold_ms;
+} weft_msg_secure_step_request;
+
+typedef enum weft_secure_state {
+    WEFT_SECURE_WAIT = 1,
+    WEFT_SECURE_MESSAGE = 2,
+    WEFT_SECURE_DONE = 3,
+    WEFT_SECURE_FAILED = 4
+} weft_secure_state;
+
+typedef struct weft_msg_secure_step_reply {
+    weft_secure_state state;
+    uint32_t type;
+    uint64_t offset;
+    uint64_t total_bytes;
+    weft_view message;
+    uint32_t reason; /* weft_secagg_reason; a newer peer may send other numbers */
+    const char *detail;
+} weft_msg_secure_step_reply;
+
 /* Messages without a field of their own still have a type, so that one may be added. */
 typedef struct weft_msg_abandon_reply {
     char unused;

@@ -78,7 +78,9 @@
     X(watch_request, WATCH_REQUEST)                                                                \
     X(watch_event, WATCH_EVENT)                                                                    \
     X(status_request, STATUS_REQUEST)                                                              \
-    X(status_reply, STATUS_REPLY)
+    X(status_reply, STATUS_REPLY)                                                                  \
+    X(secure_step_request, SECURE_STEP_REQUEST)                                                    \
+    X(secure_step_reply, SECURE_STEP_REPLY)
 
 typedef enum weft_msg_kind {
 #define WEFT_WIRE_KIND(name, NAME) WEFT_MSG_##NAME,

@@ -146,6 +146,10 @@ void weft_requests_on_request(void *owner, weft_rpc_call *call)
     case WEFT_METHOD_STATUS:
         query(d, call);
         break;
+    case WEFT_METHOD_SECURE_STEP:
+        weft_rpc_fail(call, WEFT_E_STATE, "no round of secure aggregation is open");
+        weft_rpc_call_unref(call);
+        break;
     case WEFT_METHOD_FETCH_MODEL:
     case WEFT_METHOD_SUBMIT_UPDATE:
     case WEFT_METHOD_IMPORT_MODEL:

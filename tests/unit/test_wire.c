@@ -255,6 +255,10 @@ static void fill(const weft_table *table, unsigned char *out, bool full, weft_ar
         reply->has_come_back = !full;
         reply->nothing_more = false;
     }
+    if (table == &weft_wire_table_secure_step_reply && full) { /* the piece lies within */
+        weft_msg_secure_step_reply *reply = (void *)out;
+        reply->total_bytes = reply->offset + reply->message.size;
+    }
     if (table == &weft_wire_table_fetch_version_request && !full) {
         ((weft_msg_fetch_version_request *)(void *)out)->job = "j";
     }
