@@ -18,13 +18,15 @@
 WEFT_OPENSSL_AUTO(weft_openssl_bio_done, BIO, BIO_free_all)
 WEFT_OPENSSL_AUTO(weft_openssl_pkey_done, EVP_PKEY, EVP_PKEY_free)
 WEFT_OPENSSL_AUTO(weft_openssl_md_ctx_done, EVP_MD_CTX, EVP_MD_CTX_free)
+WEFT_OPENSSL_AUTO(weft_openssl_cipher_ctx_done, EVP_CIPHER_CTX, EVP_CIPHER_CTX_free)
 WEFT_OPENSSL_AUTO(weft_openssl_x509_done, X509, X509_free)
 WEFT_OPENSSL_AUTO(weft_openssl_req_done, X509_REQ, X509_REQ_free)
-#define WEFT_AUTO_BIO    __attribute__((cleanup(weft_openssl_bio_done))) BIO
-#define WEFT_AUTO_PKEY   __attribute__((cleanup(weft_openssl_pkey_done))) EVP_PKEY
-#define WEFT_AUTO_MD_CTX __attribute__((cleanup(weft_openssl_md_ctx_done))) EVP_MD_CTX
-#define WEFT_AUTO_X509   __attribute__((cleanup(weft_openssl_x509_done))) X509
-#define WEFT_AUTO_REQ    __attribute__((cleanup(weft_openssl_req_done))) X509_REQ
+#define WEFT_AUTO_BIO        __attribute__((cleanup(weft_openssl_bio_done))) BIO
+#define WEFT_AUTO_PKEY       __attribute__((cleanup(weft_openssl_pkey_done))) EVP_PKEY
+#define WEFT_AUTO_MD_CTX     __attribute__((cleanup(weft_openssl_md_ctx_done))) EVP_MD_CTX
+#define WEFT_AUTO_CIPHER_CTX __attribute__((cleanup(weft_openssl_cipher_ctx_done))) EVP_CIPHER_CTX
+#define WEFT_AUTO_X509       __attribute__((cleanup(weft_openssl_x509_done))) X509
+#define WEFT_AUTO_REQ        __attribute__((cleanup(weft_openssl_req_done))) X509_REQ
 
 /** WEFT_E_CRYPTO "<what>: <OpenSSL's reason>"; empties this thread's error queue. */
 WEFT_NODISCARD weft_status weft_openssl_fail(weft_err *err, const char *what);
