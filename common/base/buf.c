@@ -61,6 +61,14 @@ weft_status weft_buf_add(weft_buf *b, const void *data, size_t n, weft_err *err)
     return WEFT_OK;
 }
 
+weft_status weft_buf_extend(uint8_t **ret, weft_buf *b, size_t n, weft_err *err)
+{
+    WEFT_TRY(reserve(b, n, err));
+    *ret = b->data + b->size;
+    b->size += n;
+    return WEFT_OK;
+}
+
 weft_status weft_buf_addf(weft_buf *b, weft_err *err, const char *format, ...)
 {
     va_list args;

@@ -34,6 +34,9 @@ void weft_buf_done(weft_buf *b);
 void weft_buf_clear(weft_buf *b);
 /** Append n bytes. WEFT_E_LIMIT above max, WEFT_E_NOMEM; the buffer is unchanged then. */
 WEFT_NODISCARD weft_status weft_buf_add(weft_buf *b, const void *data, size_t n, weft_err *err);
+/** Append n bytes for the caller to write at *ret, all of them, before the next change. Otherwise
+ * as weft_buf_add. */
+WEFT_NODISCARD weft_status weft_buf_extend(uint8_t **ret, weft_buf *b, size_t n, weft_err *err);
 /** Append formatted text (no terminating zero). Errors as weft_buf_add. */
 WEFT_NODISCARD weft_status weft_buf_addf(weft_buf *b, weft_err *err, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

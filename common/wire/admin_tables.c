@@ -2,6 +2,8 @@
 /* The tables of admin.proto. Static data, any thread. */
 #include "wire/table_priv.h"
 
+#include "weft/v1/admin.pb-c.h"
+
 enum { KEY_BYTES = 32, SMALL_BYTES = 2048, ADDRESS_BYTES = 255, KIND_BYTES = 32 };
 enum { PATH_BYTES = 4096 };
 /* elements of one page: their structs stay within the decoding budget */
@@ -49,9 +51,13 @@ static const weft_field job_definition[] = {
      offsetof(weft_job_def, init_version), offsetof(weft_job_def, has_init_version), NULL, NULL},
     WEFT_ROW(weft_job_def, seed, 30, U64, false, UINT64_MAX),
 };
-const weft_table weft_wire_table_job_definition = {
-    "JobDefinition",      job_definition, sizeof job_definition / sizeof job_definition[0],
-    sizeof(weft_job_def), false,          NULL};
+const weft_table weft_wire_table_job_definition = {"JobDefinition",
+                                                   &weft__v1__job_definition__descriptor,
+                                                   job_definition,
+                                                   sizeof job_definition / sizeof job_definition[0],
+                                                   sizeof(weft_job_def),
+                                                   false,
+                                                   NULL};
 
 static const weft_field job_info[] = {
     WEFT_ROW(weft_msg_job_info, job_id, 1, U64, false, UINT64_MAX),

@@ -23,15 +23,18 @@ void weft_arena_init(weft_arena *arena, const weft_alloc *a, size_t max)
     arena->head = NULL;
     arena->used = 0;
     arena->max = max;
+    arena->failed = WEFT_OK;
 }
 
 static struct weft_arena_block *add_block(weft_arena *arena, size_t bytes)
 {
     if (bytes > arena->max - arena->used) {
+        arena->failed = WEFT_E_LIMIT;
         return NULL;
     }
     struct weft_arena_block *block = weft_array(arena->alloc, 1, bytes);
     if (!block) {
+        arena->failed = WEFT_E_NOMEM;
         return NULL;
     }
     block->size = bytes;
@@ -47,6 +50,7 @@ void *weft_arena_take(weft_arena *arena, size_t n, size_t size)
     size_t bytes = 0;
     if (__builtin_mul_overflow(n, size, &bytes) || bytes == 0 ||
         bytes > SIZE_MAX - HEAD_BYTES - ALIGN_BYTES) {
+        arena->failed = WEFT_E_LIMIT;
         return NULL;
     }
     bytes = (bytes + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
@@ -75,4 +79,5 @@ void weft_arena_done(weft_arena *arena)
     }
     arena->head = NULL;
     arena->used = 0;
+    arena->failed = WEFT_OK;
 }

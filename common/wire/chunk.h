@@ -5,6 +5,10 @@
  * buffer} as one message: on the wire that is an ordinary protobuf message. A receiver gets a
  * message as pieces that may be cut at any byte; the parser finds where the data lie in them.
  *
+ * Why not the generated code, as for all other messages: protobuf-c unpacks only contiguous bytes
+ * and copies each bytes field, two copies of every model and update that passes. This is the same
+ * wire format; test_wire_chunk compares it with the generated code, byte for byte.
+ *
  *   [0x12 varint(chunk bytes)]      only inside an UpdatePart or ImportPart
  *   0x08 varint(offset)             absent when 0
  *   0x10 varint(total_bytes)        absent when 0

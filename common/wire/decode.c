@@ -1,156 +1,81 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bytes of a peer -> struct, driven by the tables. Every read goes through weft_reader, every
- * allocation through the arena's maximum; depth is bounded by the tables (no message contains
- * itself). Pure, any thread.
- *
- * Protobuf, as far as it is used: a field is varint(number << 3 | type), then by type
- *   0: varint   1: 8 bytes   2: varint(n), n bytes   5: 4 bytes
+ * Bytes of a peer -> struct. protobuf-c's generated code parses them into its own struct, with
+ * memory of the caller's arena and never more than its maximum; the tables then say where each
+ * value belongs and what is refused. Texts and bytes are not copied again. Depth is bounded by the
+ * schema (no message contains itself). Pure, any thread: descriptors and tables are constants.
  */
 #include "wire/table_priv.h"
 
 #include <string.h>
 
-enum { TYPE_VARINT = 0, TYPE_64 = 1, TYPE_BYTES = 2, TYPE_32 = 5 };
+#include "weft/v1/admin.pb-c.h"
 
 typedef struct context {
     weft_arena *arena;
     weft_err *err;
-    uint32_t unknown; /* fields skipped so far, in all messages below the first */
+    uint32_t unknown; /* fields of a newer version so far, in all messages below the first */
 } context;
 
-static weft_status decode_fields(context *ctx, const weft_table *table, unsigned char *out,
-                                 weft_reader *r);
+/* ---- memory --------------------------------------------------------------------------------- */
 
-static uint64_t read_varint(weft_reader *r)
-{
-    uint64_t v = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        const uint8_t *p = weft_reader_take(r, 1);
-        if (!p) {
-            return 0;
-        }
-        const uint64_t bits = *p & 0x7FU;
-        if (shift == 63 && bits > 1) {
-            break;
-        }
-        v |= bits << shift;
-        if (*p < 0x80) {
-            return v;
-        }
-    }
-    r->failed = true;
-    return 0;
-}
+/* Each block that protobuf-c gets begins with its size: its strings have no length, so this is how
+ * a zero byte inside of one is found. */
+enum { NOTE_BYTES = sizeof(size_t) };
 
-/* One field's head; false at the end of the message or on bytes that are not protobuf. */
-static bool read_head(weft_reader *r, uint32_t *ret_number, unsigned *ret_type)
+static void *take_noted(void *arena, size_t size)
 {
-    if (r->failed || weft_reader_left(r) == 0) {
-        return false;
+    if (size > SIZE_MAX - NOTE_BYTES) {
+        return NULL;
     }
-    const uint64_t head = read_varint(r);
-    const uint64_t number = head >> 3;
-    if (number == 0 || number > (1U << 29) - 1) {
-        r->failed = true;
-        return false;
-    }
-    *ret_number = (uint32_t)number;
-    *ret_type = (unsigned)(head & 7);
-    return !r->failed;
-}
-
-static weft_view read_bytes(weft_reader *r)
-{
-    const uint64_t n = read_varint(r);
-    const uint8_t *p = n <= SIZE_MAX ? weft_reader_take(r, (size_t)n) : NULL;
+    unsigned char *p = weft_arena_take(arena, size + NOTE_BYTES, 1);
     if (!p) {
-        r->failed = true;
-        return (weft_view){NULL, 0};
+        return NULL;
     }
-    return (weft_view){p, (size_t)n};
+    memcpy(p, &size, sizeof size);
+    return p + NOTE_BYTES;
 }
 
-static void skip_value(weft_reader *r, unsigned type)
+/* The arena frees everything together, also what was made before a failure. */
+static void give_back(void *arena, void *p)
 {
-    switch (type) {
-    case TYPE_VARINT:
-        (void)read_varint(r); /* failure stays in r */
-        break;
-    case TYPE_64:
-        (void)weft_reader_take(r, 8); /* failure stays in r */
-        break;
-    case TYPE_BYTES:
-        (void)read_bytes(r); /* failure stays in r */
-        break;
-    case TYPE_32:
-        (void)weft_reader_take(r, 4); /* failure stays in r */
-        break;
-    default:
-        r->failed = true;
-        break;
-    }
+    (void)arena;
+    (void)p;
 }
 
-static unsigned wire_type(weft_field_kind kind)
+static weft_view text_view(const char *text)
 {
-    switch (kind) {
-    case WEFT_FIELD_VERSION:
-    case WEFT_FIELD_U32:
-    case WEFT_FIELD_U64:
-    case WEFT_FIELD_I64:
-    case WEFT_FIELD_BOOL:
-    case WEFT_FIELD_ENUM:
-    case WEFT_FIELD_REFUSAL:
-        return TYPE_VARINT;
-    case WEFT_FIELD_F64:
-        return TYPE_64;
-    case WEFT_FIELD_CHOICE:
-    case WEFT_FIELD_NAME:
-    case WEFT_FIELD_LINE:
-    case WEFT_FIELD_TEXT:
-    case WEFT_FIELD_OWNED:
-    case WEFT_FIELD_NAME_IN:
-    case WEFT_FIELD_LINE_IN:
-    case WEFT_FIELD_BYTES:
-    case WEFT_FIELD_DIGEST:
-    case WEFT_FIELD_DIGEST_IN:
-    case WEFT_FIELD_MESSAGE:
-    case WEFT_FIELD_INLINE:
-    case WEFT_FIELD_LIST:
-    case WEFT_FIELD_METRICS:
-        break;
+    weft_view view = {NULL, 0};
+    if (text && text != protobuf_c_empty_string) { /* the default of a field that did not come */
+        memcpy(&view.size, text - NOTE_BYTES, sizeof view.size);
+        view.size--; /* the zero that protobuf-c adds */
+        view.data = (const uint8_t *)text;
     }
-    return TYPE_BYTES;
+    return view;
+}
+
+static weft_status fail_memory(const weft_arena *arena, weft_err *err)
+{
+    if (arena->failed == WEFT_E_LIMIT) {
+        WEFT_FAIL(err, WEFT_E_LIMIT, "a message takes more than %zu bytes of memory", arena->max);
+    }
+    WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a message");
 }
 
 static weft_status take(context *ctx, void **ret, size_t n, size_t size)
 {
-    const size_t left = ctx->arena->max - ctx->arena->used;
     void *p = weft_arena_take(ctx->arena, n, size);
     if (!p) {
-        if (n > left / size) {
-            WEFT_FAIL(ctx->err, WEFT_E_LIMIT, "a message takes more than %zu bytes of memory",
-                      ctx->arena->max);
-        }
-        WEFT_FAIL(ctx->err, WEFT_E_NOMEM, "no memory for a message");
+        return fail_memory(ctx->arena, ctx->err);
     }
     *ret = p;
     return WEFT_OK;
 }
 
-static weft_status copy_text(context *ctx, const char **ret, weft_view text)
-{
-    if (text.size == 0) {
-        *ret = "";
-        return WEFT_OK;
-    }
-    void *copy = NULL;
-    WEFT_TRY(take(ctx, &copy, text.size + 1, 1));
-    memcpy(copy, text.data, text.size);
-    *ret = copy;
-    return WEFT_OK;
-}
+/* ---- values --------------------------------------------------------------------------------- */
+
+static weft_status read_fields(context *ctx, const weft_table *table, unsigned char *out,
+                               const ProtobufCMessage *from);
 
 static weft_status fail_field(context *ctx, const weft_table *table, const weft_field *f,
                               weft_status status, const char *what)
@@ -158,31 +83,36 @@ static weft_status fail_field(context *ctx, const weft_table *table, const weft_
     WEFT_FAIL(ctx->err, status, "%s.%s %s", table->name, f->name, what);
 }
 
-static weft_status put_varint(context *ctx, const weft_table *table, const weft_field *f,
-                              unsigned char *out, uint64_t v)
+static weft_status fail_size(context *ctx, const weft_table *table, const weft_field *f, size_t n,
+                             const char *of)
 {
-    const bool truth = v != 0;
-    if (f->kind == WEFT_FIELD_BOOL) {
-        memcpy(out + f->at, &truth, sizeof truth);
-    } else if (f->kind == WEFT_FIELD_U64 || f->kind == WEFT_FIELD_I64) {
-        memcpy(out + f->at, &v, sizeof v);
-    } else { /* U32, ENUM, REFUSAL */
-        const uint32_t v32 = (uint32_t)v;
-        if (v > UINT32_MAX) {
-            return fail_field(ctx, table, f, WEFT_E_INVALID, "does not fit into 32 bits");
-        }
-        memcpy(out + f->at, &v32, sizeof v32);
-    }
-    if (f->at2) {
-        const bool present = true;
-        memcpy(out + f->at2, &present, sizeof present);
-    }
-    return WEFT_OK;
+    WEFT_FAIL(ctx->err, WEFT_E_LIMIT, "%s.%s has %zu %s, at most %llu are allowed", table->name,
+              f->name, n, of, (unsigned long long)f->max);
 }
 
-static weft_status put_choice(context *ctx, const weft_table *table, const weft_field *f,
-                              unsigned char *out, weft_view text)
+static void read_number(const weft_field *f, unsigned char *out, const unsigned char *member)
 {
+    protobuf_c_boolean truth = 0;
+    if (f->kind == WEFT_FIELD_BOOL) {
+        memcpy(&truth, member, sizeof truth);
+        out[f->at] = truth != 0;
+    } else if (f->kind == WEFT_FIELD_U64 || f->kind == WEFT_FIELD_I64 ||
+               f->kind == WEFT_FIELD_F64) {
+        memcpy(out + f->at, member, sizeof(uint64_t));
+    } else { /* U32, ENUM, REFUSAL */
+        memcpy(out + f->at, member, sizeof(uint32_t));
+    }
+    if (f->at2) {
+        out[f->at2] = true;
+    }
+}
+
+static weft_status read_choice(context *ctx, const weft_table *table, const weft_field *f,
+                               unsigned char *out, weft_view text)
+{
+    if (!text.data) {
+        return WEFT_OK; /* weft_wire_check says whether it may be missing */
+    }
     for (uint32_t i = 0; i < f->max; i++) {
         const char *choice = f->choices[i];
         if (strlen(choice) == text.size && memcmp(choice, text.data, text.size) == 0) {
@@ -194,234 +124,239 @@ static weft_status put_choice(context *ctx, const weft_table *table, const weft_
     return fail_field(ctx, table, f, WEFT_E_INVALID, "is not one of its choices");
 }
 
-static weft_status put_text(context *ctx, const weft_table *table, const weft_field *f,
-                            unsigned char *out, weft_view bytes)
+/* Texts that did not come are "", never NULL (but OWNED ones). */
+static weft_status read_text(context *ctx, const weft_table *table, const weft_field *f,
+                             unsigned char *out, const unsigned char *member)
 {
     const char *text = NULL;
-    if (memchr(bytes.data, 0, bytes.size)) {
+    memcpy((void *)&text, member, sizeof text);
+    const weft_view bytes = text_view(text);
+    if (f->kind == WEFT_FIELD_CHOICE) {
+        return read_choice(ctx, table, f, out, bytes);
+    }
+    if (bytes.size > f->max) {
+        return fail_size(ctx, table, f, bytes.size, "bytes");
+    }
+    if (bytes.size && memchr(bytes.data, 0, bytes.size)) {
         return fail_field(ctx, table, f, WEFT_E_INVALID, "contains a zero byte");
     }
     if (f->kind == WEFT_FIELD_NAME_IN || f->kind == WEFT_FIELD_LINE_IN) {
-        memset(out + f->at, 0, (size_t)f->max + 1);
-        memcpy(out + f->at, bytes.data, bytes.size);
+        if (bytes.size) {
+            memcpy(out + f->at, bytes.data, bytes.size);
+        }
         return WEFT_OK;
     }
-    WEFT_TRY(copy_text(ctx, &text, bytes));
-    text = f->kind == WEFT_FIELD_OWNED && bytes.size == 0 ? NULL : text;
-    memcpy(out + f->at, &text, sizeof text);
+    if (bytes.size == 0) {
+        text = f->kind == WEFT_FIELD_OWNED ? NULL : "";
+    }
+    memcpy(out + f->at, (const void *)&text, sizeof text);
     return WEFT_OK;
 }
 
-/* Text and bytes: size first, so that no copy is larger than its limit. */
-static weft_status put_bytes(context *ctx, const weft_table *table, const weft_field *f,
-                             unsigned char *out, weft_view bytes)
+static weft_status read_bytes(context *ctx, const weft_table *table, const weft_field *f,
+                              unsigned char *out, const unsigned char *member)
 {
-    if (f->kind == WEFT_FIELD_CHOICE) {
-        return put_choice(ctx, table, f, out, bytes);
+    ProtobufCBinaryData bytes = {0, NULL};
+    memcpy(&bytes, member, sizeof bytes);
+    if (bytes.len > f->max) {
+        return fail_size(ctx, table, f, bytes.len, "bytes");
     }
-    if (bytes.size > f->max) {
-        WEFT_FAIL(ctx->err, WEFT_E_LIMIT, "%s.%s has %zu bytes, at most %llu are allowed",
-                  table->name, f->name, bytes.size, (unsigned long long)f->max);
-    }
-    if (f->kind == WEFT_FIELD_DIGEST_IN) {
-        if (bytes.size != f->max && bytes.size != 0) {
-            return fail_field(ctx, table, f, WEFT_E_INVALID, "is not a SHA-256");
-        }
-        memcpy(out + f->at, bytes.data, bytes.size);
-        out[f->at2] = bytes.size != 0;
-        return WEFT_OK;
-    }
-    if (f->kind == WEFT_FIELD_BYTES || f->kind == WEFT_FIELD_DIGEST) {
-        const char *copy = NULL;
-        WEFT_TRY(copy_text(ctx, &copy, bytes));
-        const weft_view view = {bytes.size ? (const uint8_t *)copy : NULL, bytes.size};
+    if (f->kind != WEFT_FIELD_DIGEST_IN) {
+        const weft_view view = {bytes.data, bytes.len};
         memcpy(out + f->at, &view, sizeof view);
         return WEFT_OK;
     }
-    return put_text(ctx, table, f, out, bytes);
-}
-
-/* How often this field comes in the rest of the message, this occurrence included. */
-static size_t count_rest(const weft_reader *r, uint32_t number)
-{
-    weft_reader ahead = *r;
-    size_t n = 1;
-    uint32_t next = 0;
-    unsigned type = 0;
-    while (read_head(&ahead, &next, &type)) {
-        n += next == number;
-        skip_value(&ahead, type);
+    if (bytes.len != f->max && bytes.len != 0) {
+        return fail_field(ctx, table, f, WEFT_E_INVALID, "is not a SHA-256");
     }
-    return n;
-}
-
-static weft_status put_list(context *ctx, const weft_table *table, const weft_field *f,
-                            unsigned char *out, weft_view bytes, const weft_reader *rest)
-{
-    unsigned char *items = NULL;
-    size_t n = 0;
-    memcpy(&items, out + f->at, sizeof items);
-    memcpy(&n, out + f->at2, sizeof n);
-    if (!items) {
-        const size_t total = count_rest(rest, f->number);
-        if (total > f->max) {
-            WEFT_FAIL(ctx->err, WEFT_E_LIMIT, "%s.%s has %zu elements, at most %llu are allowed",
-                      table->name, f->name, total, (unsigned long long)f->max);
-        }
-        void *fresh = NULL;
-        WEFT_TRY(take(ctx, &fresh, total, f->sub->bytes));
-        items = fresh;
-        memcpy(out + f->at, &items, sizeof items);
+    if (bytes.len) {
+        memcpy(out + f->at, bytes.data, bytes.len);
     }
-    weft_reader r;
-    weft_reader_init(&r, bytes.data, bytes.size);
-    WEFT_TRY(decode_fields(ctx, f->sub, items + n * f->sub->bytes, &r));
-    n++;
-    memcpy(out + f->at2, &n, sizeof n);
+    out[f->at2] = bytes.len != 0;
     return WEFT_OK;
 }
 
-static weft_status put_metric(context *ctx, const weft_table *table, const weft_field *f,
-                              unsigned char *out, weft_view bytes)
+static weft_status read_message(context *ctx, const weft_field *f, unsigned char *out,
+                                const unsigned char *member)
 {
-    weft_metrics *metrics = (void *)(out + f->at);
-    if (metrics->n >= WEFT_MAX_METRICS) {
-        WEFT_FAIL(ctx->err, WEFT_E_LIMIT, "%s.%s has more than %d metrics", table->name, f->name,
-                  WEFT_MAX_METRICS);
-    }
-    weft_reader r;
-    weft_reader_init(&r, bytes.data, bytes.size);
-    WEFT_TRY(decode_fields(ctx, &weft_wire_table_metric, (void *)&metrics->item[metrics->n], &r));
-    metrics->n++;
-    return WEFT_OK;
-}
-
-static weft_status put_message(context *ctx, const weft_table *table, const weft_field *f,
-                               unsigned char *out, weft_view bytes)
-{
-    void *message = NULL;
-    if (f->kind == WEFT_FIELD_INLINE) {
-        message = out + f->at;
-    } else {
-        memcpy(&message, out + f->at, sizeof message);
-        if (message) {
-            return fail_field(ctx, table, f, WEFT_E_FORMAT, "comes twice");
-        }
-        WEFT_TRY(take(ctx, &message, 1, f->sub->bytes));
-        memcpy(out + f->at, &message, sizeof message);
-    }
-    weft_reader r;
-    weft_reader_init(&r, bytes.data, bytes.size);
-    return decode_fields(ctx, f->sub, message, &r);
-}
-
-static weft_status put_field(context *ctx, const weft_table *table, const weft_field *f,
-                             unsigned char *out, weft_reader *r)
-{
-    const unsigned type = wire_type(f->kind);
-    if (type == TYPE_VARINT) {
-        const uint64_t v = read_varint(r);
-        return r->failed || f->kind == WEFT_FIELD_VERSION ? WEFT_OK
-                                                          : put_varint(ctx, table, f, out, v);
-    }
-    if (type == TYPE_64) {
-        const uint64_t v = weft_reader_u64(r);
-        memcpy(out + f->at, &v, sizeof v); /* a double's bits */
+    const void *from = NULL;
+    void *message = out + f->at;
+    memcpy((void *)&from, member, sizeof from);
+    if (!from) {
         return WEFT_OK;
     }
-    const weft_view bytes = read_bytes(r);
-    if (r->failed) {
-        return WEFT_OK; /* decode_fields reports it */
+    if (f->kind != WEFT_FIELD_INLINE) {
+        WEFT_TRY(take(ctx, &message, 1, f->sub->bytes));
+        memcpy(out + f->at, (const void *)&message, sizeof message);
     }
-    if (f->kind == WEFT_FIELD_LIST) {
-        return put_list(ctx, table, f, out, bytes, r);
-    }
-    if (f->kind == WEFT_FIELD_METRICS) {
-        return put_metric(ctx, table, f, out, bytes);
-    }
-    if (f->kind == WEFT_FIELD_MESSAGE || f->kind == WEFT_FIELD_INLINE) {
-        return put_message(ctx, table, f, out, bytes);
-    }
-    return put_bytes(ctx, table, f, out, bytes);
+    return read_fields(ctx, f->sub, message, from);
 }
 
-/* Strings that do not come are "", never NULL. */
-static void set_defaults(const weft_table *table, unsigned char *out)
+/* Lists of messages, and metrics, which are a list in place. */
+static weft_status read_list(context *ctx, const weft_table *table, const weft_field *f,
+                             unsigned char *out, const ProtobufCFieldDescriptor *g,
+                             const ProtobufCMessage *from)
 {
-    const char *const empty = "";
-    for (size_t i = 0; i < table->n_fields; i++) {
-        const weft_field *f = &table->fields[i];
-        if (f->kind == WEFT_FIELD_NAME || f->kind == WEFT_FIELD_LINE ||
-            f->kind == WEFT_FIELD_TEXT) {
-            memcpy(out + f->at, (const void *)&empty, sizeof empty);
-        }
+    const bool in_place = f->kind == WEFT_FIELD_METRICS;
+    const weft_table *sub = in_place ? &weft_wire_table_metric : f->sub;
+    const unsigned char *message = (const unsigned char *)from;
+    void *list = NULL;
+    size_t n = 0;
+    memcpy(&n, message + g->quantifier_offset, sizeof n);
+    memcpy((void *)&list, message + g->offset, sizeof list);
+    if (n > f->max) {
+        return fail_size(ctx, table, f, n, in_place ? "metrics" : "elements");
     }
+    if (n == 0) {
+        return WEFT_OK;
+    }
+    void *items = NULL;
+    if (in_place) {
+        weft_metrics *metrics = (void *)(out + f->at);
+        metrics->n = (uint32_t)n;
+        items = metrics->item;
+    } else {
+        WEFT_TRY(take(ctx, &items, n, sub->bytes));
+        memcpy(out + f->at, (const void *)&items, sizeof items);
+        memcpy(out + f->at2, &n, sizeof n);
+    }
+    ProtobufCMessage **elements = list; /* [n] */
+    for (size_t i = 0; i < n; i++) {
+        WEFT_TRY(read_fields(ctx, sub, (unsigned char *)items + i * sub->bytes, elements[i]));
+    }
+    return WEFT_OK;
 }
 
-static const weft_field *find_field(const weft_table *table, uint32_t number)
+static weft_status read_field(context *ctx, const weft_table *table, const weft_field *f,
+                              unsigned char *out, const ProtobufCFieldDescriptor *g,
+                              const ProtobufCMessage *from)
 {
-    for (size_t i = 0; i < table->n_fields; i++) {
-        if (table->fields[i].number == number) {
-            return &table->fields[i];
+    const unsigned char *member = (const unsigned char *)from + g->offset;
+    switch (f->kind) {
+    case WEFT_FIELD_VERSION: /* check_version */
+        return WEFT_OK;
+    case WEFT_FIELD_U32:
+    case WEFT_FIELD_U64:
+    case WEFT_FIELD_I64:
+    case WEFT_FIELD_F64:
+    case WEFT_FIELD_BOOL:
+    case WEFT_FIELD_ENUM:
+    case WEFT_FIELD_REFUSAL:
+        read_number(f, out, member);
+        return WEFT_OK;
+    case WEFT_FIELD_BYTES:
+    case WEFT_FIELD_DIGEST:
+    case WEFT_FIELD_DIGEST_IN:
+        return read_bytes(ctx, table, f, out, member);
+    case WEFT_FIELD_MESSAGE:
+    case WEFT_FIELD_INLINE:
+        return read_message(ctx, f, out, member);
+    case WEFT_FIELD_LIST:
+    case WEFT_FIELD_METRICS:
+        return read_list(ctx, table, f, out, g, from);
+    case WEFT_FIELD_CHOICE:
+    case WEFT_FIELD_NAME:
+    case WEFT_FIELD_LINE:
+    case WEFT_FIELD_TEXT:
+    case WEFT_FIELD_OWNED:
+    case WEFT_FIELD_NAME_IN:
+    case WEFT_FIELD_LINE_IN:
+        break;
+    }
+    return read_text(ctx, table, f, out, member);
+}
+
+static weft_status fail_format(const weft_table *table, weft_err *err)
+{
+    WEFT_FAIL(err, WEFT_E_FORMAT, "%s is cut short or not a message", table->name);
+}
+
+static weft_status check_unknown(context *ctx, const weft_table *table,
+                                 const ProtobufCMessage *from)
+{
+    ctx->unknown += from->n_unknown_fields;
+    if (ctx->unknown > WEFT_MAX_UNKNOWN_FIELDS) {
+        WEFT_FAIL(ctx->err, WEFT_E_LIMIT, "%s holds more than %u unknown fields", table->name,
+                  WEFT_MAX_UNKNOWN_FIELDS);
+    }
+    for (unsigned i = 0; i < from->n_unknown_fields; i++) {
+        if (from->unknown_fields[i].tag == 0) { /* no version has it: zeros are not a message */
+            return fail_format(table, ctx->err);
         }
     }
-    return NULL;
+    return WEFT_OK;
+}
+
+/* A member of a oneof that is not the one: its place holds the other's value. */
+static bool is_other_of_oneof(const ProtobufCFieldDescriptor *g, const ProtobufCMessage *from)
+{
+    uint32_t which = 0;
+    if (!(g->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)) {
+        return false;
+    }
+    memcpy(&which, (const unsigned char *)from + g->quantifier_offset, sizeof which);
+    return which != g->id;
 }
 
 /* out is zeroed. */
-static weft_status decode_fields(context *ctx, const weft_table *table, unsigned char *out,
-                                 weft_reader *r)
+static weft_status read_fields(context *ctx, const weft_table *table, unsigned char *out,
+                               const ProtobufCMessage *from)
 {
-    uint32_t number = 0;
-    unsigned type = 0;
-    set_defaults(table, out);
-    while (read_head(r, &number, &type)) {
-        const weft_field *f = find_field(table, number);
-        if (!f) {
-            if (++ctx->unknown > WEFT_MAX_UNKNOWN_FIELDS) {
-                WEFT_FAIL(ctx->err, WEFT_E_LIMIT, "%s holds more than %u unknown fields",
-                          table->name, WEFT_MAX_UNKNOWN_FIELDS);
-            }
-            skip_value(r, type);
-            continue;
+    WEFT_TRY(check_unknown(ctx, table, from));
+    for (size_t i = 0; i < table->n_fields; i++) {
+        const ProtobufCFieldDescriptor *g = &table->message->fields[i];
+        if (!is_other_of_oneof(g, from)) {
+            WEFT_TRY(read_field(ctx, table, &table->fields[i], out, g, from));
         }
-        if (type != wire_type(f->kind)) {
-            return fail_field(ctx, table, f, WEFT_E_FORMAT, "has another type");
-        }
-        WEFT_TRY(put_field(ctx, table, f, out, r));
-    }
-    if (r->failed) {
-        WEFT_FAIL(ctx->err, WEFT_E_FORMAT, "%s is cut short or not a message", table->name);
     }
     return WEFT_OK;
 }
 
-/* Before all else: a peer of another version may have moved every other field. */
-static weft_status check_version(const weft_table *table, weft_reader r, weft_err *err)
+/* ---- the whole ------------------------------------------------------------------------------ */
+
+static bool has_version(const weft_table *table)
 {
-    const weft_field *f = find_field(table, 1);
-    if (!f || f->kind != WEFT_FIELD_VERSION) {
-        return WEFT_OK;
-    }
-    uint64_t version = 0;
-    uint32_t number = 0;
-    unsigned type = 0;
-    while (read_head(&r, &number, &type)) {
-        if (number == 1 && type == TYPE_VARINT) {
-            version = read_varint(&r);
-        } else {
-            skip_value(&r, type);
-        }
-    }
-    if (r.failed) {
-        WEFT_FAIL(err, WEFT_E_FORMAT, "%s is cut short or not a message", table->name);
-    }
+    return table->n_fields && table->fields[0].kind == WEFT_FIELD_VERSION;
+}
+
+/* Before all other fields: a peer of another version may have given them another meaning. */
+static weft_status check_version(const weft_table *table, const ProtobufCMessage *from,
+                                 weft_err *err)
+{
+    uint32_t version = 0;
+    memcpy(&version, (const unsigned char *)from + from->descriptor->fields[0].offset,
+           sizeof version);
     if (version != WEFT_PROTOCOL_VERSION) {
         WEFT_FAIL(err, WEFT_E_STATE,
-                  "%s speaks protocol version %llu, this side %u: bring both to one version",
-                  table->name, (unsigned long long)version, WEFT_PROTOCOL_VERSION);
+                  "%s speaks protocol version %u, this side %u: bring both to one version",
+                  table->name, version, WEFT_PROTOCOL_VERSION);
     }
     return WEFT_OK;
+}
+
+static weft_status unpack(const ProtobufCMessage **ret, const weft_table *table, const void *data,
+                          size_t size, weft_arena *arena, weft_err *err)
+{
+    ProtobufCAllocator memory = {take_noted, give_back, arena};
+    arena->failed = WEFT_OK;
+    const ProtobufCMessage *from = protobuf_c_message_unpack(table->message, &memory, size, data);
+    if (!from && arena->failed != WEFT_OK) {
+        return fail_memory(arena, err);
+    }
+    if (!from && has_version(table)) {
+        /* another version may have changed the other fields' types: StatusRequest has no others */
+        from =
+            protobuf_c_message_unpack(&weft__v1__status_request__descriptor, &memory, size, data);
+        if (from) {
+            WEFT_TRY(check_version(table, from, err));
+        }
+        return fail_format(table, err);
+    }
+    if (!from) {
+        return fail_format(table, err);
+    }
+    *ret = from;
+    return has_version(table) ? check_version(table, from, err) : WEFT_OK;
 }
 
 static const weft_table *const tables[] = {
@@ -442,7 +377,8 @@ size_t weft_wire_struct_bytes(weft_msg_kind kind)
 
 void weft_wire_arena_init(weft_arena *arena, weft_msg_kind kind, const weft_alloc *a)
 {
-    weft_arena_init(arena, a, (size_t)WEFT_MAX_DECODE_BYTES * (tables[kind]->is_long ? 4U : 1U));
+    weft_arena_init(arena, a,
+                    tables[kind]->is_long ? WEFT_MAX_DECODE_REPLY_BYTES : WEFT_MAX_DECODE_BYTES);
 }
 
 weft_status weft_wire_decode(void *ret, weft_msg_kind kind, const void *data, size_t size,
@@ -454,13 +390,12 @@ weft_status weft_wire_decode(void *ret, weft_msg_kind kind, const void *data, si
         WEFT_FAIL(err, WEFT_E_LIMIT, "%s has %zu bytes, at most %zu are allowed", table->name, size,
                   max);
     }
-    weft_reader r;
-    weft_reader_init(&r, data, size);
-    WEFT_TRY(check_version(table, r, err));
+    const ProtobufCMessage *from = NULL;
+    WEFT_TRY(unpack(&from, table, data, size, arena, err));
     context ctx = {arena, err, 0};
     void *out = NULL;
     WEFT_TRY(take(&ctx, &out, 1, table->bytes));
-    WEFT_TRY(decode_fields(&ctx, table, out, &r));
+    WEFT_TRY(read_fields(&ctx, table, out, from));
     WEFT_TRY(weft_wire_check(table, out, err));
     memcpy(ret, out, table->bytes);
     return WEFT_OK;

@@ -1,115 +1,79 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Struct -> bytes, driven by the tables; checked first. Fields in ascending order of their numbers,
- * defaults left out, as protoc's generated code does. Pure, any thread.
+ * Struct -> bytes: checked, laid into protobuf-c's generated struct as the tables say (texts and
+ * bytes are borrowed), and packed by its generated code. Pure, any thread.
  */
 #include "wire/table_priv.h"
 
+#include <stdalign.h>
 #include <string.h>
 
-enum { TYPE_VARINT = 0, TYPE_64 = 1, TYPE_BYTES = 2 };
+/* Generated structs: most messages fit into the stack, what does not comes from an arena. */
+enum { ROOM_BYTES = 1024, ALIGN_BYTES = 16 };
 
-static weft_status add_varint(weft_buf *out, uint64_t v, weft_err *err)
-{
-    uint8_t bytes[10];
-    size_t n = 0;
-    do {
-        bytes[n++] = (uint8_t)((v & 0x7F) | (v > 0x7F ? 0x80 : 0));
-        v >>= 7;
-    } while (v);
-    return weft_buf_add(out, bytes, n, err);
-}
+typedef struct context {
+    unsigned char *room; /* [left], what is free of it */
+    size_t left;
+    weft_arena arena;
+    weft_err *err;
+} context;
 
-static weft_status add_head(weft_buf *out, uint32_t number, unsigned type, weft_err *err)
-{
-    return add_varint(out, (uint64_t)number << 3 | type, err);
-}
+static weft_status write_fields(context *ctx, const weft_table *table, ProtobufCMessage *to,
+                                const unsigned char *msg);
 
-static weft_status add_number(weft_buf *out, const weft_field *f, uint64_t v, weft_err *err)
+static weft_status take(context *ctx, void **ret, size_t n, size_t size)
 {
-    WEFT_TRY(add_head(out, f->number, TYPE_VARINT, err));
-    return add_varint(out, v, err);
-}
-
-static weft_status add_bytes(weft_buf *out, const weft_field *f, const void *data, size_t n,
-                             weft_err *err)
-{
-    if (n == 0) {
+    if (n <= ctx->left / size) { /* nothing relies on zeros: write_fields sets all */
+        const size_t bytes = (n * size + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
+        *ret = ctx->room;
+        ctx->room += bytes;
+        ctx->left -= bytes;
         return WEFT_OK;
     }
-    WEFT_TRY(add_head(out, f->number, TYPE_BYTES, err));
-    WEFT_TRY(add_varint(out, n, err));
-    return weft_buf_add(out, data, n, err);
-}
-
-static weft_status add_fields(weft_buf *out, const weft_table *table, const unsigned char *msg,
-                              weft_err *err);
-
-static size_t varint_bytes(uint64_t v)
-{
-    size_t n = 1;
-    while (v > 0x7F) {
-        v >>= 7;
-        n++;
+    *ret = weft_arena_take(&ctx->arena, n, size);
+    if (!*ret) {
+        WEFT_FAIL(ctx->err, WEFT_E_NOMEM, "no memory for a message");
     }
-    return n;
-}
-
-/* The length comes first but is known last: write the content, then move it up. */
-static weft_status add_message(weft_buf *out, const weft_field *f, const weft_table *table,
-                               const void *msg, weft_err *err)
-{
-    WEFT_TRY(add_head(out, f->number, TYPE_BYTES, err));
-    const size_t at = out->size;
-    WEFT_TRY(add_fields(out, table, msg, err));
-    const size_t n = out->size - at;
-    const size_t shift = varint_bytes(n);
-    WEFT_TRY(add_varint(out, n, err)); /* makes room; written in its place below */
-    uint8_t length[10];
-    memcpy(length, out->data + at + n, shift);
-    memmove(out->data + at + shift, out->data + at, n);
-    memcpy(out->data + at, length, shift);
     return WEFT_OK;
 }
 
-static weft_status add_scalar(weft_buf *out, const weft_field *f, const unsigned char *msg,
-                              weft_err *err)
+/* A member of a oneof is said to be the one. */
+static void choose(const ProtobufCFieldDescriptor *g, ProtobufCMessage *to)
 {
+    if (g->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
+        memcpy((unsigned char *)to + g->quantifier_offset, &g->id, sizeof g->id);
+    }
+}
+
+/* Zero is the generated struct's default, and in a oneof the place may be another's. */
+static void write_number(const weft_field *f, const ProtobufCFieldDescriptor *g,
+                         ProtobufCMessage *to, const unsigned char *msg)
+{
+    unsigned char *member = (unsigned char *)to + g->offset;
     uint64_t v = 0;
-    uint32_t v32 = 0;
-    bool truth = false;
-    bool present = false;
+    const bool wide = f->kind == WEFT_FIELD_U64 || f->kind == WEFT_FIELD_I64;
     if (f->kind == WEFT_FIELD_BOOL) {
-        memcpy(&truth, msg + f->at, sizeof truth);
-        v = truth;
-    } else if (f->kind == WEFT_FIELD_U64 || f->kind == WEFT_FIELD_I64) {
+        v = msg[f->at];
+    } else if (wide || f->kind == WEFT_FIELD_F64) {
         memcpy(&v, msg + f->at, sizeof v);
     } else { /* U32, ENUM, REFUSAL */
+        uint32_t v32 = 0;
         memcpy(&v32, msg + f->at, sizeof v32);
         v = v32;
     }
-    if (f->at2) {
-        memcpy(&present, msg + f->at2, sizeof present);
-    } else {
-        present = v != 0;
+    if (f->at2 ? !msg[f->at2] : v == 0) {
+        return;
     }
-    return present ? add_number(out, f, v, err) : WEFT_OK;
+    choose(g, to);
+    if (wide || f->kind == WEFT_FIELD_F64) {
+        memcpy(member, &v, sizeof v);
+    } else { /* protobuf_c_boolean is an int, too */
+        const uint32_t v32 = (uint32_t)v;
+        memcpy(member, &v32, sizeof v32);
+    }
 }
 
-static weft_status add_double(weft_buf *out, const weft_field *f, const unsigned char *msg,
-                              weft_err *err)
-{
-    uint64_t bits = 0;
-    memcpy(&bits, msg + f->at, sizeof bits);
-    if (bits == 0) {
-        return WEFT_OK;
-    }
-    WEFT_TRY(add_head(out, f->number, TYPE_64, err));
-    return weft_buf_add_u64(out, bits, err);
-}
-
-static weft_status add_text(weft_buf *out, const weft_field *f, const unsigned char *msg,
-                            weft_err *err)
+static void write_text(const weft_field *f, unsigned char *member, const unsigned char *msg)
 {
     const char *text = NULL;
     uint32_t choice = 0;
@@ -119,67 +83,106 @@ static weft_status add_text(weft_buf *out, const weft_field *f, const unsigned c
         memcpy(&choice, msg + f->at, sizeof choice);
         text = choice ? f->choices[choice - 1] : NULL;
     } else { /* NAME, LINE, TEXT, OWNED */
-        memcpy(&text, msg + f->at, sizeof text);
+        memcpy((void *)&text, msg + f->at, sizeof text);
     }
-    return text ? add_bytes(out, f, text, strlen(text), err) : WEFT_OK;
+    if (text) {
+        memcpy(member, (const void *)&text, sizeof text);
+    }
 }
 
-static weft_status add_metrics(weft_buf *out, const weft_field *f, const unsigned char *msg,
-                               weft_err *err)
-{
-    const weft_metrics *metrics = (const void *)(msg + f->at);
-    for (uint32_t i = 0; i < metrics->n; i++) {
-        WEFT_TRY(add_message(out, f, &weft_wire_table_metric, &metrics->item[i], err));
-    }
-    return WEFT_OK;
-}
-
-static weft_status add_subs(weft_buf *out, const weft_field *f, const unsigned char *msg,
-                            weft_err *err)
-{
-    const unsigned char *sub = msg + f->at;
-    size_t n = 1;
-    if (f->kind != WEFT_FIELD_INLINE) {
-        memcpy(&sub, msg + f->at, sizeof sub);
-        n = sub ? 1 : 0;
-    }
-    if (f->kind == WEFT_FIELD_LIST) {
-        memcpy(&n, msg + f->at2, sizeof n);
-    }
-    for (size_t i = 0; i < n; i++) {
-        WEFT_TRY(add_message(out, f, f->sub, sub + i * f->sub->bytes, err));
-    }
-    return WEFT_OK;
-}
-
-static weft_status add_field(weft_buf *out, const weft_field *f, const unsigned char *msg,
-                             weft_err *err)
+static void write_bytes(const weft_field *f, unsigned char *member, const unsigned char *msg)
 {
     weft_view view = {NULL, 0};
+    if (f->kind != WEFT_FIELD_DIGEST_IN) {
+        memcpy(&view, msg + f->at, sizeof view);
+    } else if (msg[f->at2]) {
+        view = (weft_view){msg + f->at, (size_t)f->max};
+    }
+    ProtobufCBinaryData bytes = {view.size, NULL};
+    memcpy((void *)&bytes.data, (const void *)&view.data, sizeof bytes.data); /* only read */
+    memcpy(member, &bytes, sizeof bytes);
+}
+
+static weft_status write_message(context *ctx, const weft_field *f,
+                                 const ProtobufCFieldDescriptor *g, ProtobufCMessage *to,
+                                 const unsigned char *msg)
+{
+    const unsigned char *sub = msg + f->at;
+    if (f->kind != WEFT_FIELD_INLINE) {
+        memcpy((void *)&sub, msg + f->at, sizeof sub);
+    }
+    if (!sub) {
+        return WEFT_OK;
+    }
+    void *made = NULL;
+    WEFT_TRY(take(ctx, &made, 1, f->sub->message->sizeof_message));
+    choose(g, to);
+    memcpy((unsigned char *)to + g->offset, (const void *)&made, sizeof made);
+    return write_fields(ctx, f->sub, made, sub);
+}
+
+static weft_status write_list(context *ctx, const weft_field *f, const ProtobufCFieldDescriptor *g,
+                              ProtobufCMessage *to, const unsigned char *msg)
+{
+    const weft_table *sub = f->sub;
+    const unsigned char *items = NULL;
+    size_t n = 0;
+    if (f->kind == WEFT_FIELD_METRICS) {
+        const weft_metrics *metrics = (const void *)(msg + f->at);
+        sub = &weft_wire_table_metric;
+        items = (const unsigned char *)metrics->item;
+        n = metrics->n;
+    } else {
+        memcpy((void *)&items, msg + f->at, sizeof items);
+        memcpy(&n, msg + f->at2, sizeof n);
+    }
+    if (n == 0 || !items) {
+        return WEFT_OK;
+    }
+    void *elements = NULL;
+    void *structs = NULL;
+    const size_t bytes = sub->message->sizeof_message;
+    WEFT_TRY(take(ctx, &elements, n, sizeof(ProtobufCMessage *)));
+    WEFT_TRY(take(ctx, &structs, n, bytes));
+    for (size_t i = 0; i < n; i++) {
+        ProtobufCMessage *element = (void *)((unsigned char *)structs + i * bytes);
+        ((ProtobufCMessage **)elements)[i] = element;
+        WEFT_TRY(write_fields(ctx, sub, element, items + i * sub->bytes));
+    }
+    memcpy((unsigned char *)to + g->offset, (const void *)&elements, sizeof elements);
+    memcpy((unsigned char *)to + g->quantifier_offset, &n, sizeof n);
+    return WEFT_OK;
+}
+
+static weft_status write_field(context *ctx, const weft_field *f, const ProtobufCFieldDescriptor *g,
+                               ProtobufCMessage *to, const unsigned char *msg)
+{
+    static const uint32_t version = WEFT_PROTOCOL_VERSION;
+    unsigned char *member = (unsigned char *)to + g->offset;
     switch (f->kind) {
     case WEFT_FIELD_VERSION:
-        return add_number(out, f, WEFT_PROTOCOL_VERSION, err);
+        memcpy(member, &version, sizeof version);
+        return WEFT_OK;
     case WEFT_FIELD_U32:
     case WEFT_FIELD_U64:
     case WEFT_FIELD_I64:
+    case WEFT_FIELD_F64:
     case WEFT_FIELD_BOOL:
     case WEFT_FIELD_ENUM:
     case WEFT_FIELD_REFUSAL:
-        return add_scalar(out, f, msg, err);
-    case WEFT_FIELD_F64:
-        return add_double(out, f, msg, err);
+        write_number(f, g, to, msg);
+        return WEFT_OK;
     case WEFT_FIELD_BYTES:
     case WEFT_FIELD_DIGEST:
-        memcpy(&view, msg + f->at, sizeof view);
-        return add_bytes(out, f, view.data, view.size, err);
     case WEFT_FIELD_DIGEST_IN:
-        return add_bytes(out, f, msg + f->at, msg[f->at2] ? (size_t)f->max : 0, err);
+        write_bytes(f, member, msg);
+        return WEFT_OK;
     case WEFT_FIELD_MESSAGE:
     case WEFT_FIELD_INLINE:
+        return write_message(ctx, f, g, to, msg);
     case WEFT_FIELD_LIST:
-        return add_subs(out, f, msg, err);
     case WEFT_FIELD_METRICS:
-        return add_metrics(out, f, msg, err);
+        return write_list(ctx, f, g, to, msg);
     case WEFT_FIELD_CHOICE:
     case WEFT_FIELD_NAME:
     case WEFT_FIELD_LINE:
@@ -189,33 +192,53 @@ static weft_status add_field(weft_buf *out, const weft_field *f, const unsigned 
     case WEFT_FIELD_LINE_IN:
         break;
     }
-    return add_text(out, f, msg, err);
+    write_text(f, member, msg);
+    return WEFT_OK;
 }
 
-static weft_status add_fields(weft_buf *out, const weft_table *table, const unsigned char *msg,
-                              weft_err *err)
+static weft_status write_fields(context *ctx, const weft_table *table, ProtobufCMessage *to,
+                                const unsigned char *msg)
 {
+    protobuf_c_message_init(table->message, to);
     for (size_t i = 0; i < table->n_fields; i++) {
-        WEFT_TRY(add_field(out, &table->fields[i], msg, err));
+        WEFT_TRY(write_field(ctx, &table->fields[i], &table->message->fields[i], to, msg));
     }
+    return WEFT_OK;
+}
+
+static weft_status pack(weft_buf *out, const weft_table *table, const ProtobufCMessage *message,
+                        weft_err *err)
+{
+    const size_t max = table->is_long ? WEFT_MAX_REPLY_BYTES : WEFT_MAX_CONTROL_BYTES;
+    const size_t n = protobuf_c_message_get_packed_size(message);
+    uint8_t *to = NULL;
+    if (n > max) {
+        WEFT_FAIL(err, WEFT_E_LIMIT, "%s has %zu bytes, at most %zu are allowed", table->name, n,
+                  max);
+    }
+    if (n == 0) {
+        return WEFT_OK;
+    }
+    WEFT_TRY(weft_buf_extend(&to, out, n, err));
+    (void)protobuf_c_message_pack(message, to); /* n again */
     return WEFT_OK;
 }
 
 weft_status weft_wire_encode(weft_buf *out, weft_msg_kind kind, const void *msg, weft_err *err)
 {
     const weft_table *table = weft_wire_table(kind);
-    const size_t at = out->size;
+    alignas(ALIGN_BYTES) unsigned char room[ROOM_BYTES];
     WEFT_TRY(weft_wire_check(table, msg, err));
-    const weft_status status = add_fields(out, table, msg, err);
-    const size_t max = table->is_long ? WEFT_MAX_REPLY_BYTES : WEFT_MAX_CONTROL_BYTES;
-    if (status != WEFT_OK || out->size - at > max) {
-        const size_t n = out->size - at;
-        out->size = at;
-        if (status != WEFT_OK) {
-            return status;
-        }
-        WEFT_FAIL(err, WEFT_E_LIMIT, "%s has %zu bytes, at most %zu are allowed", table->name, n,
-                  max);
+    context ctx = {.room = room, .left = sizeof room, .err = err};
+    weft_arena_init(&ctx.arena, out->alloc, SIZE_MAX); /* the check has bounded every count */
+    void *message = NULL;
+    weft_status status = take(&ctx, &message, 1, table->message->sizeof_message);
+    if (status == WEFT_OK) {
+        status = write_fields(&ctx, table, message, msg);
     }
-    return WEFT_OK;
+    if (status == WEFT_OK) {
+        status = pack(out, table, message, err);
+    }
+    weft_arena_done(&ctx.arena);
+    return status;
 }

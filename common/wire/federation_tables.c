@@ -2,6 +2,9 @@
 /* The tables of types.proto and federation.proto. Static data, any thread. */
 #include "wire/table_priv.h"
 
+#include "weft/v1/federation.pb-c.h"
+#include "weft/v1/types.pb-c.h"
+
 enum { TOKEN_BYTES = 32, KEY_BYTES = 32, SIGNATURE_BYTES = 64, ENCODING_BYTES = 16 };
 enum { SMALL_BYTES = 2048, ADDRESS_BYTES = 255 };
 
@@ -17,8 +20,13 @@ static const weft_field metric[] = {
     WEFT_ROW(weft_metric, name, 1, LINE_IN, true, WEFT_MAX_METRIC_NAME_BYTES),
     WEFT_ROW(weft_metric, value, 2, F64, false, 0),
 };
-const weft_table weft_wire_table_metric = {
-    "Metric", metric, sizeof metric / sizeof metric[0], sizeof(weft_metric), false, NULL};
+const weft_table weft_wire_table_metric = {"Metric",
+                                           &weft__v1__metric__descriptor,
+                                           metric,
+                                           sizeof metric / sizeof metric[0],
+                                           sizeof(weft_metric),
+                                           false,
+                                           NULL};
 
 static weft_status check_plan(const void *msg, weft_err *err)
 {
@@ -40,8 +48,10 @@ static const weft_field training_plan[] = {
     WEFT_ROW(weft_plan, prox_mu, 11, F64, false, 0),
 };
 const weft_table weft_wire_table_training_plan = {
-    "TrainingPlan",    training_plan, sizeof training_plan / sizeof training_plan[0],
-    sizeof(weft_plan), false,         check_plan};
+    "TrainingPlan",    &weft__v1__training_plan__descriptor,
+    training_plan,     sizeof training_plan / sizeof training_plan[0],
+    sizeof(weft_plan), false,
+    check_plan};
 
 static const weft_field assignment[] = {
     WEFT_ROW(weft_msg_assignment, assignment_id, 1, U64, true, UINT64_MAX),
@@ -262,5 +272,10 @@ static const weft_field secure_step_reply[] = {
 };
 WEFT_TABLE("SecureStepReply", secure_step_reply, secure_step_reply, false, check_secure_step_reply);
 
-const weft_table weft_wire_table_abandon_reply = {
-    "AbandonReply", NULL, 0, sizeof(weft_msg_abandon_reply), false, NULL};
+const weft_table weft_wire_table_abandon_reply = {"AbandonReply",
+                                                  &weft__v1__abandon_reply__descriptor,
+                                                  NULL,
+                                                  0,
+                                                  sizeof(weft_msg_abandon_reply),
+                                                  false,
+                                                  NULL};

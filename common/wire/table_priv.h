@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The tables behind the codec: one row a field. Inside wire only (and for the test that compares
- * them with protoc-c's descriptors). Static data, any thread.
+ * The tables behind the codec: one row a field, in the order of protoc-c's descriptor, whose i-th
+ * field is the i-th row's (test_wire compares them). A row adds what the schema cannot say: where
+ * the value lies in our struct, its limit, whether it must be there. Inside wire only (and for that
+ * test). Static data, any thread.
  */
 #ifndef WEFT_WIRE_TABLE_PRIV_H
 #define WEFT_WIRE_TABLE_PRIV_H
+
+#include <protobuf-c/protobuf-c.h>
 
 #include "wire/wire.h"
 
@@ -48,8 +52,9 @@ typedef struct weft_field {
 } weft_field;
 
 typedef struct weft_table {
-    const char *name; /* in the proto package weft.v1 */
-    const weft_field *fields;
+    const char *name;                          /* in the proto package weft.v1 */
+    const ProtobufCMessageDescriptor *message; /* of the generated struct */
+    const weft_field *fields;                  /* [n_fields] */
     size_t n_fields;
     size_t bytes; /* sizeof the struct */
     bool is_long; /* a reply that lists: larger limits */
@@ -95,7 +100,12 @@ extern const weft_table weft_wire_table_job_definition;
     }
 
 #define WEFT_TABLE(NAME, STRUCT, ROWS, LONG, CHECK)                                                \
-    const weft_table weft_wire_table_##STRUCT = {                                                  \
-        NAME, ROWS, sizeof(ROWS) / sizeof(ROWS)[0], sizeof(weft_msg_##STRUCT), LONG, CHECK}
+    const weft_table weft_wire_table_##STRUCT = {NAME,                                             \
+                                                 &weft__v1__##STRUCT##__descriptor,                \
+                                                 ROWS,                                             \
+                                                 sizeof(ROWS) / sizeof(ROWS)[0],                   \
+                                                 sizeof(weft_msg_##STRUCT),                        \
+                                                 LONG,                                             \
+                                                 CHECK}
 
 #endif

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages <-> bytes. One table a message drives decoding, encoding and validation: each field's
- * number, type, limit and name stand in one line (federation_tables.c, admin_tables.c). The bytes
- * are protobuf; the tests compare with the code that protoc-c generates from proto/weft/v1.
+ * Messages <-> bytes. The code that protoc-c generates from proto/weft/v1 packs and unpacks them;
+ * one table a message says where each field lies in our struct, what it may hold and what it is
+ * called, a line each (federation_tables.c, admin_tables.c). Chunks are the exception: chunk.h.
  *
  * A peer's bytes: at most WEFT_MAX_CONTROL_BYTES (WEFT_MAX_REPLY_BYTES for replies that list), at
- * most WEFT_MAX_DECODE_BYTES of memory (four times that for replies); fields that this version does
- * not know are skipped without allocating, a thousand of them are refused.
+ * most WEFT_MAX_DECODE_BYTES of memory (WEFT_MAX_DECODE_REPLY_BYTES for those). Fields that this
+ * version does not know are ignored, but count: more than WEFT_MAX_UNKNOWN_FIELDS are refused, or
+ * fewer whose memory passes the budget. Of a field that comes twice the last one counts.
  *
  * Pure; any thread. Each message NAME of WEFT_WIRE_MESSAGES has two functions:
  *
@@ -26,6 +27,8 @@
 #define WEFT_PROTOCOL_VERSION 1U
 /* Replies that list jobs, rounds, models, clients: senders page before this. */
 #define WEFT_MAX_REPLY_BYTES (1U << 20)
+/* What decoding one of them may allocate: a page of rounds with sixteen metrics of each kind. */
+#define WEFT_MAX_DECODE_REPLY_BYTES (8U << 20)
 /* More unknown fields than a newer version will ever have: garbage. */
 #define WEFT_MAX_UNKNOWN_FIELDS 1000U
 
