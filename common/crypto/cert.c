@@ -168,8 +168,7 @@ static weft_status add_cert_pem(weft_buf *out, X509 *cert, weft_err *err)
 }
 
 /* signer: the issuer, or cert itself where it is self-signed */
-static weft_status add_extensions(X509 *cert, X509 *signer, const weft_cert_spec *spec,
-                                  weft_err *err)
+static weft_status add_purposes(X509 *cert, X509 *signer, const weft_cert_spec *spec, weft_err *err)
 {
     const bool authority = spec->id.role == WEFT_ROLE_AUTHORITY;
     const bool server = spec->id.role == WEFT_ROLE_COORDINATOR;
@@ -187,7 +186,7 @@ static weft_status add_extensions(X509 *cert, X509 *signer, const weft_cert_spec
     for (size_t i = 0; i < n; i++) {
         WEFT_TRY(add_extension(cert, signer, extensions[i].nid, extensions[i].value, err));
     }
-    return add_alt_names(cert, spec, err);
+    return WEFT_OK;
 }
 
 /* All that authority and issued certificates have in common; issuer NULL: self-signed. */
@@ -204,7 +203,8 @@ static weft_status build(X509 *cert, const weft_cert_spec *spec, const weft_key 
     if (X509_set_issuer_name(cert, X509_get_subject_name(signer)) != 1) {
         return weft_openssl_fail(err, "a certificate's issuer");
     }
-    return add_extensions(cert, signer, spec, err);
+    WEFT_TRY(add_purposes(cert, signer, spec, err));
+    return add_alt_names(cert, spec, err);
 }
 
 static weft_status sign_into(weft_buf *out, X509 *cert, const weft_key *key, weft_err *err)
@@ -265,5 +265,50 @@ weft_status weft_cert_issue(weft_buf *out, const weft_cert_spec *spec, const wef
         return weft_openssl_fail(err, "a certificate");
     }
     WEFT_TRY(build(cert, spec, subject, ca, entropy, err));
+    return sign_into(out, cert, ca_key, err);
+}
+
+/* The earlier one's subject, key and names; the rest is the authority's to say anew. */
+static weft_status fill_successor(X509 *cert, X509 *old, X509 *ca, const weft_identity *id,
+                                  weft_err *err)
+{
+    const weft_cert_spec spec = {.id = *id};
+    const int names = X509_get_ext_by_NID(old, NID_subject_alt_name, -1);
+    if (X509_set_version(cert, X509_VERSION_3) != 1 ||
+        X509_set_pubkey(cert, X509_get0_pubkey(old)) != 1 ||
+        X509_set_issuer_name(cert, X509_get_subject_name(ca)) != 1 ||
+        X509_set_subject_name(cert, X509_get_subject_name(old)) != 1) {
+        return weft_openssl_fail(err, "a certificate");
+    }
+    WEFT_TRY(add_purposes(cert, ca, &spec, err));
+    if (X509_add_ext(cert, X509_get_ext(old, names), -1) != 1) {
+        return weft_openssl_fail(err, "a certificate's names");
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_cert_reissue(weft_buf *out, weft_view pem, int64_t not_before_unix_ms,
+                              int64_t not_after_unix_ms, weft_view ca_pem, const weft_key *ca_key,
+                              const weft_entropy *entropy, weft_err *err)
+{
+    weft_cert_info info;
+    WEFT_AUTO_X509 *old = NULL;
+    WEFT_AUTO_X509 *ca = NULL;
+    WEFT_TRY(weft_cert_parse(&info, pem.data, pem.size, err));
+    if (info.id.role == WEFT_ROLE_AUTHORITY) {
+        WEFT_FAIL(err, WEFT_E_AUTH, "an authority's certificate is not issued to anybody");
+    }
+    WEFT_TRY(weft_cert_read_pem(&old, pem, err));
+    WEFT_TRY(weft_cert_read_pem(&ca, ca_pem, err));
+    if (!weft_cert_has_key(ca, ca_key)) {
+        WEFT_FAIL(err, WEFT_E_AUTH, "the authority's key does not belong to its certificate");
+    }
+    WEFT_AUTO_X509 *cert = X509_new();
+    if (!cert) {
+        return weft_openssl_fail(err, "a certificate");
+    }
+    WEFT_TRY(fill_successor(cert, old, ca, &info.id, err));
+    WEFT_TRY(set_serial(cert, entropy, err));
+    WEFT_TRY(set_times(cert, not_before_unix_ms, not_after_unix_ms, err));
     return sign_into(out, cert, ca_key, err);
 }

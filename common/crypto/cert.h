@@ -109,6 +109,17 @@ WEFT_NODISCARD weft_status weft_cert_issue(weft_buf *out, const weft_cert_spec *
                                            const weft_key *ca_key, const weft_entropy *entropy,
                                            weft_err *err);
 
+/**
+ * Append a certificate (PEM) with the names, hosts and key of an earlier one, other times and
+ * another serial number. Says nothing about who signed the earlier one: see weft_cert_verify.
+ * @return WEFT_E_FORMAT not a certificate; WEFT_E_INVALID times; WEFT_E_AUTH ca_key does not
+ *         belong to ca_pem, or the certificate is an authority's.
+ */
+WEFT_NODISCARD weft_status weft_cert_reissue(weft_buf *out, weft_view pem,
+                                             int64_t not_before_unix_ms, int64_t not_after_unix_ms,
+                                             weft_view ca_pem, const weft_key *ca_key,
+                                             const weft_entropy *entropy, weft_err *err);
+
 typedef struct weft_cert_info {
     weft_identity id;
     int64_t not_before_unix_ms;

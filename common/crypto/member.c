@@ -271,16 +271,20 @@ weft_status weft_member_verify(const weft_member_chain *chain, const uint8_t ope
 
 /* ---- renewal -------------------------------------------------------------------------------- */
 
-static weft_status state_renewal(weft_statement *s, const char *federation, const char *client,
-                                 const void *csr, size_t n, weft_err *err)
+/* Domains: what vouches for a client never vouches for an operator of the same name. */
+static const char client_renewal[] = "weft renew 1";
+static const char operator_renewal[] = "weft renew operator 1";
+
+static weft_status state_renewal(weft_statement *s, const char *domain, const char *federation,
+                                 const char *name, const void *csr, size_t n, weft_err *err)
 {
     if (n == 0 || n > WEFT_MAX_CSR_BYTES) {
         WEFT_FAIL(err, WEFT_E_LIMIT, "a certificate request of %zu bytes, outside 1..%d", n,
                   WEFT_MAX_CSR_BYTES);
     }
-    WEFT_TRY(weft_statement_init(s, "weft renew 1", err));
+    WEFT_TRY(weft_statement_init(s, domain, err));
     WEFT_TRY(weft_statement_add_text(s, federation, err));
-    WEFT_TRY(weft_statement_add_text(s, client, err));
+    WEFT_TRY(weft_statement_add_text(s, name, err));
     return weft_statement_add(s, csr, n, err);
 }
 
@@ -289,7 +293,7 @@ weft_status weft_renewal_sign(uint8_t ret[WEFT_SIGN_SIGNATURE_BYTES],
                               const char *client, const void *csr, size_t n, weft_err *err)
 {
     weft_statement s = {.n = 0};
-    WEFT_TRY(state_renewal(&s, federation, client, csr, n, err));
+    WEFT_TRY(state_renewal(&s, client_renewal, federation, client, csr, n, err));
     return weft_sign(ret, member_key, s.data, s.n, err);
 }
 
@@ -298,10 +302,33 @@ weft_status weft_renewal_verify(const uint8_t member_public[32], const char *fed
                                 const uint8_t signature[64], weft_err *err)
 {
     weft_statement s = {.n = 0};
-    WEFT_TRY(state_renewal(&s, federation, client, csr, n, err));
+    WEFT_TRY(state_renewal(&s, client_renewal, federation, client, csr, n, err));
     if (weft_sign_verify(member_public, s.data, s.n, signature, NULL) != WEFT_OK) {
         WEFT_FAIL(err, WEFT_E_AUTH, "the renewal of client %.64s is not signed by its member key",
                   client);
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_operator_renewal_sign(uint8_t ret[WEFT_SIGN_SIGNATURE_BYTES],
+                                       const weft_sign_key *operator_key, const char *federation,
+                                       const char *name, const void *csr, size_t n, weft_err *err)
+{
+    weft_statement s = {.n = 0};
+    WEFT_TRY(state_renewal(&s, operator_renewal, federation, name, csr, n, err));
+    return weft_sign(ret, operator_key, s.data, s.n, err);
+}
+
+weft_status weft_operator_renewal_verify(const uint8_t operator_public[32], const char *federation,
+                                         const char *name, const void *csr, size_t n,
+                                         const uint8_t signature[64], weft_err *err)
+{
+    weft_statement s = {.n = 0};
+    WEFT_TRY(state_renewal(&s, operator_renewal, federation, name, csr, n, err));
+    if (weft_sign_verify(operator_public, s.data, s.n, signature, NULL) != WEFT_OK) {
+        WEFT_FAIL(err, WEFT_E_AUTH,
+                  "the renewal of operator %.64s is not signed by this federation's operator key",
+                  name);
     }
     return WEFT_OK;
 }

@@ -100,4 +100,17 @@ WEFT_NODISCARD weft_status weft_renewal_verify(const uint8_t member_public[32],
                                                const void *csr, size_t n,
                                                const uint8_t signature[64], weft_err *err);
 
+/** The same for an operator's transport certificate, with the federation's operator key:
+ *  ("weft renew operator 1", federation, name, csr). No client's signature can be mistaken for it.
+ *  WEFT_E_LIMIT, WEFT_E_CRYPTO. */
+WEFT_NODISCARD weft_status weft_operator_renewal_sign(uint8_t ret[WEFT_SIGN_SIGNATURE_BYTES],
+                                                      const weft_sign_key *operator_key,
+                                                      const char *federation, const char *name,
+                                                      const void *csr, size_t n, weft_err *err);
+/** WEFT_E_AUTH when the signature is not the operator key's over exactly this. */
+WEFT_NODISCARD weft_status weft_operator_renewal_verify(const uint8_t operator_public[32],
+                                                        const char *federation, const char *name,
+                                                        const void *csr, size_t n,
+                                                        const uint8_t signature[64], weft_err *err);
+
 #endif

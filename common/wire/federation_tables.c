@@ -124,6 +124,7 @@ static const weft_field renew_request[] = {
     WEFT_ROW(weft_msg_renew_request, client, 2, NAME, true, WEFT_MAX_NAME_BYTES),
     WEFT_ROW(weft_msg_renew_request, csr_der, 3, BYTES, true, SMALL_BYTES),
     WEFT_ROW(weft_msg_renew_request, signature, 4, DIGEST, true, SIGNATURE_BYTES),
+    WEFT_ROW(weft_msg_renew_request, operator_certificate, 5, BOOL, false, 1),
 };
 WEFT_TABLE("RenewRequest", renew_request, renew_request, false, NULL);
 

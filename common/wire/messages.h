@@ -87,7 +87,8 @@ typedef struct weft_msg_enroll_reply {
 typedef struct weft_msg_renew_request {
     const char *client;
     weft_view csr_der;
-    weft_view signature; /* 64 */
+    weft_view signature;       /* 64 */
+    bool operator_certificate; /* client is an operator's name */
 } weft_msg_renew_request;
 
 typedef struct weft_msg_renew_reply {

@@ -86,7 +86,7 @@ static void finished(void *owner, const weft_round_result *result)
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
-static weft_status open_auth(weft_auth **ret, const weft_daemon *d, weft_err *err)
+weft_status weft_daemon_open_auth(weft_auth **ret, const weft_daemon *d, weft_err *err)
 {
     const weft_server_config *c = &d->config;
     const weft_auth_files files = {.ca_certificate = c->ca_certificate,
@@ -190,16 +190,13 @@ static void set_address(weft_daemon *d, uint16_t port)
     }
 }
 
-static weft_status serve(weft_daemon *d, weft_err *err)
+static weft_status serve_with(weft_daemon *d, const weft_rt_tls *tls, weft_err *err)
 {
     weft_rt_server_options options = WEFT_RT_SERVER_OPTIONS_INIT;
-    const weft_rt_tls tls = {.ca_pem = weft_auth_ca_pem(d->auth),
-                             .cert_pem = weft_auth_certificate_pem(d->auth),
-                             .key_pem = weft_auth_key_pem(d->auth)};
     options.alloc = d->alloc;
     options.log = d->log;
     options.address = d->config.listen;
-    options.tls = d->plain ? NULL : &tls;
+    options.tls = d->plain ? NULL : tls;
     options.plain = d->plain;
     options.methods = weft_rpc_methods(d->rpc, &options.n_methods);
     options.authorize = weft_rpc_authorize;
@@ -212,9 +209,22 @@ static weft_status serve(weft_daemon *d, weft_err *err)
     return WEFT_OK;
 }
 
+static weft_status serve(weft_daemon *d, weft_err *err)
+{
+    weft_buf pem;
+    weft_rt_tls tls;
+    weft_buf_init(&pem, d->alloc, WEFT_MAX_PEM_BYTES);
+    weft_status status = weft_certificate_current(d, &tls, &pem, d->auth, err);
+    if (status == WEFT_OK) {
+        status = serve_with(d, &tls, err);
+    }
+    weft_buf_done(&pem);
+    return status;
+}
+
 static weft_status start(weft_daemon *d, weft_err *err)
 {
-    WEFT_TRY(open_auth(&d->auth, d, err));
+    WEFT_TRY(weft_daemon_open_auth(&d->auth, d, err));
     WEFT_TRY(open_store(d, err));
     WEFT_TRY(make_parts(d, err));
     WEFT_TRY(weft_daemon_restore(d, err));
@@ -243,6 +253,8 @@ weft_status weft_daemon_new(weft_daemon **ret, const weft_daemon_options *option
     d->n_workers = d->n_workers > 64 ? 64 : d->n_workers;
     d->last_query = &d->queries;
     atomic_init(&d->stopping, false);
+    atomic_init(&d->certificate_due_ms, INT64_MAX);
+    (void)pthread_mutex_init(&d->reload_lock, NULL); /* cannot fail on Linux */
     weft_batch_init(d);
     const weft_status status = start(d, err);
     if (status != WEFT_OK) {
@@ -263,21 +275,9 @@ weft_status weft_daemon_check(const weft_daemon_options *options, weft_err *err)
     d->alloc = options->alloc;
     d->clock = options->clock;
     d->config = *options->config;
-    const weft_status status = open_auth(&auth, d, err);
+    const weft_status status = weft_daemon_open_auth(&auth, d, err);
     weft_auth_free(auth);
     weft_free(options->alloc, d);
-    return status;
-}
-
-weft_status weft_daemon_reload(weft_daemon *d, weft_err *err)
-{
-    weft_auth *fresh = NULL;
-    WEFT_TRY(open_auth(&fresh, d, err));
-    const weft_rt_tls tls = {.ca_pem = weft_auth_ca_pem(fresh),
-                             .cert_pem = weft_auth_certificate_pem(fresh),
-                             .key_pem = weft_auth_key_pem(fresh)};
-    const weft_status status = d->plain ? WEFT_OK : weft_rt_server_reload(d->server, &tls, err);
-    weft_auth_free(fresh);
     return status;
 }
 
@@ -359,5 +359,6 @@ void weft_daemon_free(weft_daemon *d)
     weft_store_close(d->store);
     weft_auth_free(d->auth);
     weft_batch_done(d);
+    (void)pthread_mutex_destroy(&d->reload_lock); /* nobody is inside: the caller's contract */
     weft_free(d->alloc, d);
 }

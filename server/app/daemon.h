@@ -42,7 +42,8 @@ WEFT_NODISCARD weft_status weft_daemon_new(weft_daemon **ret, const weft_daemon_
                                            weft_err *err);
 /** Load configuration, keys and certificates, open nothing else. */
 WEFT_NODISCARD weft_status weft_daemon_check(const weft_daemon_options *options, weft_err *err);
-/** New connections get the certificate that is on disk now. Threads: any but pollers. */
+/** New connections get the certificate that is on disk now, or its successor where it is due for
+ *  renewal; existing ones go on. Threads: any but pollers. */
 WEFT_NODISCARD weft_status weft_daemon_reload(weft_daemon *d, weft_err *err);
 /** The port that is bound. */
 uint16_t weft_daemon_port(const weft_daemon *d);
@@ -90,7 +91,9 @@ struct weft_daemon {
     weft_rt_server *server;
     pthread_t thread;
     bool has_thread;
-    atomic_bool stopping; /* the loop ends when the queue is empty */
+    atomic_bool stopping;                    /* the loop ends when the queue is empty */
+    atomic_int_least64_t certificate_due_ms; /* unix time when weftd renews its own */
+    pthread_mutex_t reload_lock;             /* one reload at a time: SIGHUP's or the loop's */
 
     /* the owner thread's */
     weft_core *core;
@@ -122,6 +125,22 @@ struct weft_daemon {
 /** Logical time now. Owner thread (and all below). */
 uint64_t weft_daemon_now_ms(const weft_daemon *d);
 int64_t weft_daemon_unix_ms(const weft_daemon *d);
+
+/* daemon.c */
+WEFT_NODISCARD weft_status weft_daemon_open_auth(weft_auth **ret, const weft_daemon *d,
+                                                 weft_err *err);
+
+/* certificate.c */
+/**
+ * What to serve with: the certificate of auth, or its successor where it is due; that is written
+ * to disk, too, and a disk that refuses is only logged.
+ * @param ret  borrows from auth and pem.
+ * @param pem  empty; for the certificate.
+ */
+WEFT_NODISCARD weft_status weft_certificate_current(weft_daemon *d, weft_rt_tls *ret, weft_buf *pem,
+                                                    const weft_auth *auth, weft_err *err);
+/** Renew when it is time. Owner thread. */
+void weft_certificate_tick(weft_daemon *d);
 
 /* loop.c */
 void *weft_daemon_loop(void *arg);

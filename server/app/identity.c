@@ -160,13 +160,20 @@ void weft_identity_renew(weft_daemon *d, weft_rpc_call *call)
     weft_err err = WEFT_ERR_INIT;
     weft_auth_grant grant;
     const weft_msg_renew_request *request = call->msg;
-    if (renew(d, &grant, request, &err) != WEFT_OK) {
-        weft_log_line(d->log, WEFT_LOG_WARN, "event=renewal_refused client=%s reason=\"%s\"",
+    const char *role = request->operator_certificate ? "operator" : "client";
+    /* nothing is kept of an operator's: its certificate needs no record to be good */
+    const weft_status status =
+        request->operator_certificate
+            ? weft_auth_renew_operator(&grant, d->auth, request->client, request->csr_der,
+                                       request->signature, d->entropy, weft_daemon_unix_ms(d), &err)
+            : renew(d, &grant, request, &err);
+    if (status != WEFT_OK) {
+        weft_log_line(d->log, WEFT_LOG_WARN, "event=renewal_refused %s=%s reason=\"%s\"", role,
                       request->client, err.msg);
         weft_requests_fail(call, &err);
         return;
     }
-    weft_log_line(d->log, WEFT_LOG_INFO, "event=renewed client=%s", grant.client);
+    weft_log_line(d->log, WEFT_LOG_INFO, "event=renewed %s=%s", role, grant.client);
     const weft_msg_renew_reply reply = {
         .certificate_pem = {(const uint8_t *)grant.pem, grant.pem_size},
         .not_after_unix_ms = grant.not_after_unix_ms};

@@ -82,6 +82,7 @@ static bool any_round_open(const weft_daemon *d)
 static void tick(weft_daemon *d)
 {
     weft_err err = WEFT_ERR_INIT;
+    weft_certificate_tick(d);
     const uint64_t now = weft_daemon_now_ms(d);
     if (weft_core_next_ms(d->core) <= now) {
         weft_event event = {.kind = WEFT_EVENT_TICK};

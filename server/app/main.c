@@ -43,7 +43,8 @@ static const char usage[] =
     "  --help             print this\n"
     "\n"
     "Once it serves, it prints one line: weftd ready address=HOST:PORT federation=NAME pid=N\n"
-    "SIGTERM and SIGINT stop it gracefully; SIGHUP loads its certificate anew.\n"
+    "SIGTERM and SIGINT stop it gracefully; SIGHUP loads its certificate anew. It renews that\n"
+    "certificate by itself, at start and while it runs, after two thirds of its 90 days.\n"
     "Exit status: 0 stopped, 1 failed, 64 usage.\n";
 
 static int fail(const weft_err *err)

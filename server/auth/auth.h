@@ -26,6 +26,9 @@
 #define WEFT_AUTH_MAX_CERT_BYTES 4096
 /* Client certificates live so long unless configured otherwise; clients renew after two thirds. */
 #define WEFT_AUTH_LIFETIME_DAYS 30U
+/* The coordinator's and operators' certificates: renewed after two thirds, too (60 days). */
+#define WEFT_AUTH_SERVER_DAYS   90
+#define WEFT_AUTH_OPERATOR_DAYS 90
 /* Certificates begin so long before now: clocks of partners may be behind. */
 #define WEFT_AUTH_BACKDATE_MS (INT64_C(5) * 60 * 1000)
 
@@ -45,7 +48,8 @@ typedef struct weft_auth weft_auth;
 
 /**
  * Load and check everything: formats, modes of private keys (nobody but the owner may read them),
- * that keys and certificates belong together, roles, expiry.
+ * that keys and certificates belong together, roles, expiry. The coordinator's own certificate may
+ * have expired: weft_auth_server_renew_at says so, weft_auth_renew_server mends it.
  * @param ret            the caller's to free.
  * @param lifetime_days  of client certificates, 1..3650.
  * @return WEFT_E_NOTFOUND, WEFT_E_IO, WEFT_E_FORMAT, WEFT_E_AUTH with file and reason;
@@ -147,7 +151,36 @@ WEFT_NODISCARD weft_status weft_auth_renew(weft_auth_grant *ret, const weft_auth
                                            weft_view signature, const weft_entropy *entropy,
                                            int64_t now_unix_ms, weft_err *err);
 
-/** When a client should renew: two thirds between the two times. */
+/**
+ * Decide on the renewal of an operator's transport certificate: the federation's operator key
+ * vouches for the request, whether or not the present certificate is still valid. A certificate
+ * alone renews nothing: one that is stolen ends with its time.
+ * @param ret        client is the operator's name, member_key zero.
+ * @param name       of the operator.
+ * @param signature  64 bytes, as of weft_operator_renewal_sign.
+ * @return as weft_auth_renew.
+ */
+WEFT_NODISCARD weft_status weft_auth_renew_operator(weft_auth_grant *ret, const weft_auth *auth,
+                                                    const char *name, weft_view csr_der,
+                                                    weft_view signature,
+                                                    const weft_entropy *entropy,
+                                                    int64_t now_unix_ms, weft_err *err);
+
+/** When the coordinator's own certificate should be renewed; INT64_MAX: it ends with the authority.
+ */
+int64_t weft_auth_server_renew_at(const weft_auth *auth);
+/**
+ * Append the successor (PEM) of the coordinator's own certificate: the same key, hosts and name,
+ * WEFT_AUTH_SERVER_DAYS from now. auth itself keeps the certificate it has loaded.
+ * @param ret_renew_at  when the successor in its turn should be renewed.
+ * @return WEFT_E_AUTH the authority has expired; WEFT_E_CRYPTO; WEFT_E_NOMEM.
+ */
+WEFT_NODISCARD weft_status weft_auth_renew_server(weft_buf *out, int64_t *ret_renew_at,
+                                                  const weft_auth *auth,
+                                                  const weft_entropy *entropy, int64_t now_unix_ms,
+                                                  weft_err *err);
+
+/** When a certificate should be renewed: two thirds between the two times. */
 int64_t weft_auth_renew_at(int64_t not_before_unix_ms, int64_t not_after_unix_ms);
 
 #endif

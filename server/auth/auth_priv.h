@@ -12,6 +12,7 @@ struct weft_auth {
     char *certificate_pem;
     char *key_pem; /* secret */
     weft_cert_info ca;
+    weft_cert_info server;
     weft_key *ca_key; /* owned */
     weft_sign_key receipt_key;
     uint8_t operator_public[WEFT_SIGN_PUBLIC_BYTES];

@@ -61,31 +61,47 @@ static weft_status open_csr(weft_key **ret, uint8_t digest[WEFT_SHA256_BYTES],
     return WEFT_OK;
 }
 
-static weft_status issue_pem(weft_buf *pem, const weft_auth *auth, const char *client,
+/* When a certificate of so many days, issued now, ends. */
+static weft_status end_of(int64_t *ret, const weft_auth *auth, uint32_t days, int64_t now,
+                          weft_err *err)
+{
+    int64_t end = now + (int64_t)days * DAY_MS;
+    if (end > auth->ca.not_after_unix_ms) {
+        end = auth->ca.not_after_unix_ms; /* a chain is as good as its end */
+    }
+    if (end <= now) {
+        WEFT_FAIL(err, WEFT_E_AUTH, "the federation's authority has expired");
+    }
+    *ret = end;
+    return WEFT_OK;
+}
+
+static weft_view ca_view(const weft_auth *auth)
+{
+    return (weft_view){(const uint8_t *)auth->ca_pem, strlen(auth->ca_pem)};
+}
+
+static weft_status issue_pem(weft_buf *pem, const weft_auth *auth, weft_role role, const char *name,
                              const weft_key *key, const weft_entropy *entropy, int64_t now,
                              weft_err *err)
 {
-    weft_cert_spec spec = {.not_before_unix_ms = now - WEFT_AUTH_BACKDATE_MS,
-                           .not_after_unix_ms = now + (int64_t)auth->lifetime_days * DAY_MS};
-    if (spec.not_after_unix_ms > auth->ca.not_after_unix_ms) {
-        spec.not_after_unix_ms = auth->ca.not_after_unix_ms; /* a chain is as good as its end */
-    }
-    if (spec.not_after_unix_ms <= now) {
-        WEFT_FAIL(err, WEFT_E_AUTH, "the federation's authority has expired");
-    }
-    WEFT_TRY(weft_identity_set(&spec.id, auth->ca.id.federation, WEFT_ROLE_CLIENT, client, err));
-    const weft_view ca_pem = {(const uint8_t *)auth->ca_pem, strlen(auth->ca_pem)};
-    return weft_cert_issue(pem, &spec, key, ca_pem, auth->ca_key, entropy, err);
+    const uint32_t days =
+        role == WEFT_ROLE_OPERATOR ? WEFT_AUTH_OPERATOR_DAYS : auth->lifetime_days;
+    weft_cert_spec spec = {.not_before_unix_ms = now - WEFT_AUTH_BACKDATE_MS};
+    WEFT_TRY(end_of(&spec.not_after_unix_ms, auth, days, now, err));
+    WEFT_TRY(weft_identity_set(&spec.id, auth->ca.id.federation, role, name, err));
+    return weft_cert_issue(pem, &spec, key, ca_view(auth), auth->ca_key, entropy, err);
 }
 
 /* Issue into grant, whose client and csr_key_digest are set. */
-static weft_status issue(weft_auth_grant *grant, const weft_auth *auth, const weft_key *key,
-                         const weft_entropy *entropy, int64_t now, weft_err *err)
+static weft_status issue(weft_auth_grant *grant, const weft_auth *auth, weft_role role,
+                         const weft_key *key, const weft_entropy *entropy, int64_t now,
+                         weft_err *err)
 {
     weft_buf pem;
     weft_buf_init(&pem, auth->alloc, sizeof grant->pem);
     weft_cert_info info;
-    weft_status status = issue_pem(&pem, auth, grant->client, key, entropy, now, err);
+    weft_status status = issue_pem(&pem, auth, role, grant->client, key, entropy, now, err);
     if (status == WEFT_OK) {
         status = weft_cert_parse(&info, pem.data, pem.size, err);
     }
@@ -179,13 +195,22 @@ weft_status weft_auth_enroll(weft_auth_grant *ret, const weft_auth *auth,
     WEFT_TRY(open_csr(&key, grant.csr_key_digest, auth, request->csr_der, err));
     weft_status status = grant.repeated ? check_repeat(&grant, record, err) : WEFT_OK;
     if (status == WEFT_OK) {
-        status = issue(&grant, auth, key, entropy, now_unix_ms, err);
+        status = issue(&grant, auth, WEFT_ROLE_CLIENT, key, entropy, now_unix_ms, err);
     }
     weft_key_free(key);
     if (status == WEFT_OK) {
         *ret = grant;
     }
     return status;
+}
+
+static weft_status check_signature_size(weft_view signature, weft_err *err)
+{
+    if (signature.size != WEFT_SIGN_SIGNATURE_BYTES) {
+        WEFT_FAIL(err, WEFT_E_FORMAT, "a signature of %zu bytes, wanted are %d", signature.size,
+                  WEFT_SIGN_SIGNATURE_BYTES);
+    }
+    return WEFT_OK;
 }
 
 static weft_status check_renewal(const weft_auth *auth, const weft_auth_record *record,
@@ -201,10 +226,7 @@ static weft_status check_renewal(const weft_auth *auth, const weft_auth_record *
         WEFT_FAIL(err, WEFT_E_AUTH, "client %.64s has not enrolled yet: there is nothing to renew",
                   record->client);
     }
-    if (signature.size != WEFT_SIGN_SIGNATURE_BYTES) {
-        WEFT_FAIL(err, WEFT_E_FORMAT, "a signature of %zu bytes, wanted are %d", signature.size,
-                  WEFT_SIGN_SIGNATURE_BYTES);
-    }
+    WEFT_TRY(check_signature_size(signature, err));
     return weft_renewal_verify(record->member_key, auth->ca.id.federation, record->client,
                                csr_der.data, csr_der.size, signature.data, err);
 }
@@ -220,12 +242,60 @@ weft_status weft_auth_renew(weft_auth_grant *ret, const weft_auth *auth,
     memcpy(grant.member_key, record->member_key, sizeof grant.member_key);
     weft_key *key = NULL;
     WEFT_TRY(open_csr(&key, grant.csr_key_digest, auth, csr_der, err));
-    const weft_status status = issue(&grant, auth, key, entropy, now_unix_ms, err);
+    const weft_status status =
+        issue(&grant, auth, WEFT_ROLE_CLIENT, key, entropy, now_unix_ms, err);
     weft_key_free(key);
     if (status == WEFT_OK) {
         *ret = grant;
     }
     return status;
+}
+
+weft_status weft_auth_renew_operator(weft_auth_grant *ret, const weft_auth *auth, const char *name,
+                                     weft_view csr_der, weft_view signature,
+                                     const weft_entropy *entropy, int64_t now_unix_ms,
+                                     weft_err *err)
+{
+    weft_auth_grant grant;
+    memset(&grant, 0, sizeof grant);
+    WEFT_TRY(check_signature_size(signature, err));
+    WEFT_TRY(weft_operator_renewal_verify(auth->operator_public, auth->ca.id.federation, name,
+                                          csr_der.data, csr_der.size, signature.data, err));
+    WEFT_TRY(set_client(&grant, name, err));
+    weft_key *key = NULL;
+    WEFT_TRY(open_csr(&key, grant.csr_key_digest, auth, csr_der, err));
+    const weft_status status =
+        issue(&grant, auth, WEFT_ROLE_OPERATOR, key, entropy, now_unix_ms, err);
+    weft_key_free(key);
+    if (status == WEFT_OK) {
+        *ret = grant;
+    }
+    return status;
+}
+
+/* ---- the coordinator's own ------------------------------------------------------------------- */
+
+/* Never, where it lives as long as the authority: a successor would live no longer. */
+static int64_t server_renew_at(const weft_auth *auth, int64_t from, int64_t until)
+{
+    return until >= auth->ca.not_after_unix_ms ? INT64_MAX : weft_auth_renew_at(from, until);
+}
+
+int64_t weft_auth_server_renew_at(const weft_auth *auth)
+{
+    return server_renew_at(auth, auth->server.not_before_unix_ms, auth->server.not_after_unix_ms);
+}
+
+weft_status weft_auth_renew_server(weft_buf *out, int64_t *ret_renew_at, const weft_auth *auth,
+                                   const weft_entropy *entropy, int64_t now_unix_ms, weft_err *err)
+{
+    const int64_t from = now_unix_ms - WEFT_AUTH_BACKDATE_MS;
+    int64_t until = 0;
+    WEFT_TRY(end_of(&until, auth, WEFT_AUTH_SERVER_DAYS, now_unix_ms, err));
+    const weft_view pem = {(const uint8_t *)auth->certificate_pem, strlen(auth->certificate_pem)};
+    WEFT_TRY(weft_cert_reissue(out, pem, from, until, ca_view(auth), auth->ca_key, entropy, err));
+    *ret_renew_at = server_renew_at(auth, from, until);
+    return WEFT_OK;
 }
 
 int64_t weft_auth_renew_at(int64_t not_before_unix_ms, int64_t not_after_unix_ms)

@@ -14,9 +14,10 @@
 
 #include "base/file.h"
 
-/* The transport authority and the two long-lived certificates under it. */
+/* The transport authority: the federation ends with it. */
 #define AUTHORITY_YEARS 10
-#define YEAR_MS         (INT64_C(365) * 86400000)
+#define DAY_MS          INT64_C(86400000)
+#define YEAR_MS         (365 * DAY_MS)
 
 /* Keys before what depends on them, the configurations last: they are the sign of completion. */
 typedef enum file_id {
@@ -178,7 +179,9 @@ static weft_status make_certificates(plan *p, const weft_key *ca_key, weft_err *
     WEFT_TRY(weft_key_to_pem(&p->content[COORDINATOR_CA_KEY], ca_key, err));
     WEFT_TRY(weft_cert_make_ca(&p->content[COORDINATOR_CA], ca_key, init->federation,
                                spec.not_before_unix_ms, spec.not_after_unix_ms, p->entropy, err));
+    spec.not_after_unix_ms = p->now_unix_ms + WEFT_AUTH_SERVER_DAYS * DAY_MS;
     WEFT_TRY(make_server(p, &spec, ca_key, err));
+    spec.not_after_unix_ms = p->now_unix_ms + WEFT_AUTH_OPERATOR_DAYS * DAY_MS;
     WEFT_TRY(weft_identity_set(&spec.id, init->federation, WEFT_ROLE_OPERATOR, init->operator_name,
                                err));
     return make_identity(p, OPERATOR_TLS_KEY, OPERATOR_CERTIFICATE, &spec, ca_key, err);

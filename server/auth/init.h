@@ -3,14 +3,18 @@
  * A new federation: the coordinator's folder and, apart from it, the operator's. Used by
  * `weft init` and by tests. Nothing that exists is ever overwritten.
  *
- *   coordinator folder (0700)                        operator folder (0700)
- *     weftd.yaml     0644 configuration                weft.yaml         0644 configuration
- *     ca.pem         0644 transport authority          operator.key      0600 Ed25519, signs
- * members ca.key         0600 P-256                        operator.pub      0644 server.pem 0644
- * coordinator's certificate    operator.pem      0644 operator's certificate server.key     0600
- * P-256                        operator-tls.key  0600 P-256 receipt.key    0600 Ed25519 ca.pem 0644
- *     receipt.pub    0644                              receipt.pub       0644
- *     operator.pub   0644
+ * The coordinator's folder (0700):
+ * - weftd.yaml (0644): configuration
+ * - ca.pem (0644), ca.key (0600, P-256): the transport authority
+ * - server.pem (0644), server.key (0600, P-256): the coordinator's certificate; weftd renews it
+ * - receipt.key (0600, Ed25519), receipt.pub (0644)
+ * - operator.pub (0644)
+ *
+ * The operator's folder (0700):
+ * - weft.yaml (0644): configuration
+ * - operator.key (0600, Ed25519), operator.pub (0644): vouches for members and renewals
+ * - operator.pem (0644), operator-tls.key (0600, P-256): the operator's certificate; weft renews it
+ * - ca.pem (0644), receipt.pub (0644)
  */
 #ifndef WEFT_AUTH_INIT_H
 #define WEFT_AUTH_INIT_H

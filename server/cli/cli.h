@@ -67,6 +67,7 @@ struct cli {
     weft_operator_config config;
     bool has_config;
     weft_rt_channel *channel;
+    int64_t certificate_until_unix_ms; /* of the operator's certificate; set by cli_connect */
     /* output */
     json_t *list; /* of cli_list_begin, format JSON */
 };
@@ -89,6 +90,7 @@ extern const cli_verb cli_model_verbs[];
 extern const cli_verb cli_client_verbs[];
 extern const cli_verb cli_round_verbs[];
 extern const cli_verb cli_status_verbs[];
+extern const cli_verb cli_renew_verbs[];
 
 /* ---- connection (connect.c) ------------------------------------------------------------------ */
 
@@ -99,6 +101,20 @@ WEFT_NODISCARD weft_status cli_connect(cli *c, weft_err *err);
 /** The address that is connected to. */
 const char *cli_address(const cli *c);
 void cli_disconnect(cli *c);
+/** Open a channel with these texts; tls->cert_pem may be NULL. */
+WEFT_NODISCARD weft_status cli_open_channel(cli *c, const weft_rt_tls *tls, weft_err *err);
+/** A PEM file as text into b (initialised here; wipe and free it in any case). */
+WEFT_NODISCARD weft_status cli_read_pem(weft_buf *b, const char **ret, const char *path,
+                                        weft_err *err);
+/**
+ * Before connecting (renew.c): renew the operator's certificate where two thirds of its time have
+ * passed. While it is still good, a renewal that fails is only warned of.
+ * @param tls   of the folder; cert_pem is replaced by the successor.
+ * @param cert  holds tls->cert_pem.
+ * @return WEFT_E_AUTH it has expired and could not be renewed, with the way back.
+ */
+WEFT_NODISCARD weft_status cli_renew_if_due(cli *c, weft_rt_tls *tls, weft_buf *cert,
+                                            weft_err *err);
 
 /** One message of a kind, decoded; its memory. Finish with cli_reply_done. */
 typedef struct cli_reply {

@@ -36,7 +36,7 @@ const char *cli_address(const cli *c)
     return c->address ? c->address : c->config.address;
 }
 
-static weft_status read_pem(weft_buf *b, const char **ret, const char *path, weft_err *err)
+weft_status cli_read_pem(weft_buf *b, const char **ret, const char *path, weft_err *err)
 {
     weft_buf_init(b, &weft_alloc_std, WEFT_MAX_PEM_BYTES);
     WEFT_TRY(weft_file_read(b, path, err));
@@ -48,17 +48,23 @@ static weft_status read_pem(weft_buf *b, const char **ret, const char *path, wef
     return WEFT_OK;
 }
 
+weft_status cli_open_channel(cli *c, const weft_rt_tls *tls, weft_err *err)
+{
+    weft_rt_channel_options options = WEFT_RT_CHANNEL_OPTIONS_INIT;
+    options.address = cli_address(c);
+    options.tls = tls;
+    options.backoff_max_ms = 1000;
+    return weft_rt_channel_new(&c->channel, &options, err);
+}
+
 static weft_status open_channel(cli *c, weft_buf pem[3], weft_err *err)
 {
     weft_rt_tls tls = {0};
-    WEFT_TRY(read_pem(&pem[0], &tls.ca_pem, c->config.ca_certificate, err));
-    WEFT_TRY(read_pem(&pem[1], &tls.cert_pem, c->config.certificate, err));
-    WEFT_TRY(read_pem(&pem[2], &tls.key_pem, c->config.key, err));
-    weft_rt_channel_options options = WEFT_RT_CHANNEL_OPTIONS_INIT;
-    options.address = cli_address(c);
-    options.tls = &tls;
-    options.backoff_max_ms = 1000;
-    return weft_rt_channel_new(&c->channel, &options, err);
+    WEFT_TRY(cli_read_pem(&pem[0], &tls.ca_pem, c->config.ca_certificate, err));
+    WEFT_TRY(cli_read_pem(&pem[1], &tls.cert_pem, c->config.certificate, err));
+    WEFT_TRY(cli_read_pem(&pem[2], &tls.key_pem, c->config.key, err));
+    WEFT_TRY(cli_renew_if_due(c, &tls, &pem[1], err));
+    return cli_open_channel(c, &tls, err);
 }
 
 weft_status cli_connect(cli *c, weft_err *err)

@@ -26,7 +26,8 @@ static const cli_option global_options[GLOBAL_OPTIONS + 1] = {
 };
 
 static const cli_verb *const nouns[] = {cli_init_verbs,  cli_client_verbs, cli_job_verbs,
-                                        cli_round_verbs, cli_model_verbs,  cli_status_verbs};
+                                        cli_round_verbs, cli_model_verbs,  cli_status_verbs,
+                                        cli_renew_verbs};
 enum { N_NOUNS = sizeof nouns / sizeof nouns[0] };
 
 /* ---- help ----------------------------------------------------------------------------------- */

@@ -7,21 +7,25 @@
 static weft_status print_status(cli *c, const weft_msg_status_reply *s, weft_err *err)
 {
     if (!cli_is_text(c)) {
-        return cli_print_json(c,
-                              json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "federation",
-                                        s->federation, "software", s->software, "address",
-                                        s->address, "uptime_ms", (json_int_t)s->uptime_ms,
-                                        "clients_connected", (json_int_t)s->clients_connected,
-                                        "clients_enrolled", (json_int_t)s->clients_enrolled,
-                                        "jobs_running", (json_int_t)s->jobs_running),
-                              err);
+        return cli_print_json(
+            c,
+            json_pack(
+                "{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "federation", s->federation, "software",
+                s->software, "address", s->address, "uptime_ms", (json_int_t)s->uptime_ms,
+                "clients_connected", (json_int_t)s->clients_connected, "clients_enrolled",
+                (json_int_t)s->clients_enrolled, "jobs_running", (json_int_t)s->jobs_running,
+                "operator_certificate_not_after_unix_ms", (json_int_t)c->certificate_until_unix_ms),
+            err);
     }
     char uptime[CLI_TEXT_BYTES];
+    char until[CLI_TEXT_BYTES];
     cli_field("federation", "%s", s->federation);
     cli_field("coordinator", "%s at %s, up %s", s->software, s->address,
               cli_duration(uptime, s->uptime_ms));
     cli_field("clients", "%u connected of %u enrolled", s->clients_connected, s->clients_enrolled);
     cli_field("jobs", "%u running", s->jobs_running);
+    cli_field("certificate", "the operator's, good until %s",
+              cli_time(until, c->certificate_until_unix_ms));
     return WEFT_OK;
 }
 

@@ -593,6 +593,86 @@ static void test_renew__certificates_end_with_the_authority(void **state)
     leave(&v);
 }
 
+static void test_renew_operator__only_the_operator_key_vouches(void **state)
+{
+    (void)state;
+    visitor v = arrive("olga", 1);
+    weft_auth_grant grant;
+    weft_err err = WEFT_ERR_INIT;
+    uint8_t signature[64];
+    const weft_view s = {signature, 64};
+    const int64_t when = NOW + 400 * DAY; /* long after the certificate expired */
+    assert_int_equal(weft_operator_renewal_sign(signature, &operator_key, "north", "olga",
+                                                v.csr.data, v.csr.size, NULL),
+                     WEFT_OK);
+    assert_int_equal(weft_auth_renew_operator(&grant, auth, "olga", weft_buf_view(&v.csr), s,
+                                              &weft_entropy_system, when, NULL),
+                     WEFT_OK);
+    weft_cert_info info;
+    const weft_view pem = {(const uint8_t *)grant.pem, grant.pem_size};
+    const weft_view ca = {(const uint8_t *)weft_auth_ca_pem(auth), strlen(weft_auth_ca_pem(auth))};
+    assert_int_equal(weft_cert_verify(pem, ca, WEFT_ROLE_OPERATOR, when, NULL), WEFT_OK);
+    assert_int_equal(weft_cert_check_key(pem, v.key, NULL), WEFT_OK);
+    assert_int_equal(weft_cert_parse(&info, pem.data, pem.size, NULL), WEFT_OK);
+    assert_string_equal(info.id.name, "olga");
+    assert_true(info.not_after_unix_ms == when + WEFT_AUTH_OPERATOR_DAYS * DAY);
+    assert_int_equal(weft_auth_renew_operator(&grant, auth, "oleg", weft_buf_view(&v.csr), s,
+                                              &weft_entropy_system, when, &err),
+                     WEFT_E_AUTH);
+    assert_says(&err, "renewal of operator oleg is not signed by this federation's operator key");
+    weft_err_clear(&err);
+    assert_int_equal(weft_auth_renew_operator(&grant, auth, "olga", weft_buf_view(&v.csr),
+                                              (weft_view){signature, 63}, &weft_entropy_system,
+                                              when, &err),
+                     WEFT_E_FORMAT);
+    /* a member's key is no operator's */
+    assert_int_equal(weft_operator_renewal_sign(signature, &v.member, "north", "olga", v.csr.data,
+                                                v.csr.size, NULL),
+                     WEFT_OK);
+    assert_int_equal(weft_auth_renew_operator(&grant, auth, "olga", weft_buf_view(&v.csr), s,
+                                              &weft_entropy_system, when, NULL),
+                     WEFT_E_AUTH);
+    leave(&v);
+}
+
+static void test_renew_server__the_same_key_and_hosts(void **state)
+{
+    (void)state;
+    weft_auth *late = NULL;
+    weft_buf pem;
+    weft_cert_info before;
+    weft_cert_info after;
+    int64_t due = 0;
+    const char *old = weft_auth_certificate_pem(auth);
+    assert_int_equal(weft_cert_parse(&before, old, strlen(old), NULL), WEFT_OK);
+    assert_true(weft_auth_server_renew_at(auth) > NOW + 59 * DAY);
+    assert_true(weft_auth_server_renew_at(auth) < NOW + 61 * DAY);
+    /* it opens with what has expired: here is who can renew it */
+    const int64_t when = NOW + 200 * DAY;
+    assert_int_equal(open_with(&late, &weft_alloc_std, NULL, NULL, when, NULL), WEFT_OK);
+    assert_true(weft_auth_server_renew_at(late) < when);
+    weft_buf_init(&pem, &weft_alloc_std, WEFT_MAX_PEM_BYTES);
+    assert_int_equal(weft_auth_renew_server(&pem, &due, late, &weft_entropy_system, when, NULL),
+                     WEFT_OK);
+    assert_true(due > when + 59 * DAY && due < when + 61 * DAY);
+    assert_int_equal(weft_cert_parse(&after, pem.data, pem.size, NULL), WEFT_OK);
+    assert_memory_equal(after.key_digest, before.key_digest, sizeof after.key_digest);
+    assert_memory_not_equal(after.fingerprint, before.fingerprint, sizeof after.fingerprint);
+    assert_true(after.not_after_unix_ms == when + WEFT_AUTH_SERVER_DAYS * DAY);
+    weft_buf_clear(&pem);
+    /* with the authority's end in sight there is nothing to be won by another one */
+    assert_int_equal(
+        weft_auth_renew_server(&pem, &due, late, &weft_entropy_system, NOW + 3600 * DAY, NULL),
+        WEFT_OK);
+    assert_true(due == INT64_MAX);
+    weft_buf_clear(&pem);
+    assert_int_equal(
+        weft_auth_renew_server(&pem, &due, late, &weft_entropy_system, NOW + 3650 * DAY, NULL),
+        WEFT_E_AUTH);
+    weft_buf_done(&pem);
+    weft_auth_free(late);
+}
+
 static void test_renew_at__two_thirds(void **state)
 {
     (void)state;
@@ -634,6 +714,8 @@ int main(void)
         cmocka_unit_test(test_check_invitation__only_our_operators),
         cmocka_unit_test(test_renew__the_member_key_vouches_for_a_new_key),
         cmocka_unit_test(test_renew__certificates_end_with_the_authority),
+        cmocka_unit_test(test_renew_operator__only_the_operator_key_vouches),
+        cmocka_unit_test(test_renew_server__the_same_key_and_hosts),
         cmocka_unit_test(test_renew_at__two_thirds),
         cmocka_unit_test(test_sign_receipt__verifies_with_the_published_key),
     };

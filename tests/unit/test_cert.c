@@ -318,6 +318,55 @@ static void test_cert_issue__coordinators_name_their_hosts(void **state)
     weft_buf_done(&pem);
 }
 
+static void test_cert_reissue__says_the_same_for_longer(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"weft.example.org", "10.1.2.3"};
+    weft_cert_spec spec = spec_of(WEFT_ROLE_COORDINATOR, "weftd");
+    spec.hosts = hosts;
+    spec.n_hosts = 2;
+    weft_buf old = issue(&spec);
+    weft_buf pem;
+    weft_buf_init(&pem, &weft_alloc_std, WEFT_MAX_PEM_BYTES);
+    assert_int_equal(weft_cert_reissue(&pem, weft_buf_view(&old), NOW + 40 * DAY, NOW + 70 * DAY,
+                                       ca_view(), ca_key, &weft_entropy_system, NULL),
+                     WEFT_OK);
+    assert_int_equal(weft_cert_verify(weft_buf_view(&pem), ca_view(), WEFT_ROLE_COORDINATOR,
+                                      NOW + 69 * DAY, NULL),
+                     WEFT_OK);
+    assert_int_equal(weft_cert_verify(weft_buf_view(&pem), ca_view(), WEFT_ROLE_COORDINATOR,
+                                      NOW + 39 * DAY, NULL),
+                     WEFT_E_AUTH);
+    assert_int_equal(weft_cert_check_key(weft_buf_view(&pem), key, NULL), WEFT_OK);
+    X509 *a = read_x509(weft_buf_view(&old));
+    X509 *b = read_x509(weft_buf_view(&pem));
+    assert_int_equal(X509_check_host(b, "weft.example.org", 0, 0, NULL), 1);
+    assert_int_equal(X509_check_ip_asc(b, "10.1.2.3", 0), 1);
+    assert_int_equal(X509_get_extended_key_usage(b), XKU_SSL_SERVER);
+    assert_int_equal(X509_get_ext_count(a), X509_get_ext_count(b));
+    assert_int_equal(X509_NAME_cmp(X509_get_subject_name(a), X509_get_subject_name(b)), 0);
+    assert_int_not_equal(ASN1_INTEGER_cmp(X509_get0_serialNumber(a), X509_get0_serialNumber(b)), 0);
+    X509_free(a);
+    X509_free(b);
+    weft_err err = WEFT_ERR_INIT;
+    weft_buf_clear(&pem);
+    assert_int_equal(weft_cert_reissue(&pem, weft_buf_view(&old), NOW, NOW + DAY, ca_view(), key,
+                                       &weft_entropy_system, &err),
+                     WEFT_E_AUTH);
+    assert_says(&err, "the authority's key does not belong to its certificate");
+    weft_err_clear(&err);
+    assert_int_equal(weft_cert_reissue(&pem, ca_view(), NOW, NOW + DAY, ca_view(), ca_key,
+                                       &weft_entropy_system, &err),
+                     WEFT_E_AUTH);
+    assert_says(&err, "an authority's certificate is not issued to anybody");
+    assert_int_equal(weft_cert_reissue(&pem, weft_buf_view(&old), NOW, NOW, ca_view(), ca_key,
+                                       &weft_entropy_system, NULL),
+                     WEFT_E_INVALID);
+    assert_int_equal(pem.size, 0);
+    weft_buf_done(&pem);
+    weft_buf_done(&old);
+}
+
 static void assert_not_issued(const weft_cert_spec *spec, weft_status want, const char *words)
 {
     weft_buf pem;
@@ -503,6 +552,7 @@ int main(void)
         cmocka_unit_test(test_csr_open__compressed_points_have_the_same_digest),
         cmocka_unit_test(test_cert_issue__says_what_it_should),
         cmocka_unit_test(test_cert_issue__coordinators_name_their_hosts),
+        cmocka_unit_test(test_cert_reissue__says_the_same_for_longer),
         cmocka_unit_test(test_cert_issue__refuses_bad_specs),
         cmocka_unit_test(test_cert_issue__needs_the_authoritys_own_key),
         cmocka_unit_test(test_cert_verify__time_role_and_authority),

@@ -314,6 +314,39 @@ static void test_renewal__every_part_is_signed(void **state)
         WEFT_E_AUTH);
 }
 
+static void test_operator_renewal__is_no_clients_renewal(void **state)
+{
+    (void)state;
+    const weft_sign_key key = make_key(1);
+    const uint8_t csr[] = {1, 2, 3};
+    uint8_t signature[64];
+    weft_err err = WEFT_ERR_INIT;
+    assert_int_equal(weft_operator_renewal_sign(signature, &key, "north", "o", csr, 3, NULL),
+                     WEFT_OK);
+    assert_int_equal(
+        weft_operator_renewal_verify(key.public_key, "north", "o", csr, 3, signature, NULL),
+        WEFT_OK);
+    assert_int_equal(weft_renewal_verify(key.public_key, "north", "o", csr, 3, signature, NULL),
+                     WEFT_E_AUTH);
+    assert_int_equal(
+        weft_operator_renewal_verify(key.public_key, "south", "o", csr, 3, signature, &err),
+        WEFT_E_AUTH);
+    assert_non_null(strstr(err.msg, "renewal of operator o is not signed by this federation's"));
+    assert_int_equal(
+        weft_operator_renewal_verify(key.public_key, "north", "p", csr, 3, signature, NULL),
+        WEFT_E_AUTH);
+    assert_int_equal(
+        weft_operator_renewal_verify(key.public_key, "north", "o", csr, 2, signature, NULL),
+        WEFT_E_AUTH);
+    assert_int_equal(
+        weft_operator_renewal_verify(make_key(4).public_key, "north", "o", csr, 3, signature, NULL),
+        WEFT_E_AUTH);
+    assert_int_equal(weft_renewal_sign(signature, &key, "north", "o", csr, 3, NULL), WEFT_OK);
+    assert_int_equal(
+        weft_operator_renewal_verify(key.public_key, "north", "o", csr, 3, signature, NULL),
+        WEFT_E_AUTH);
+}
+
 static void test_renewal__requests_have_a_limit(void **state)
 {
     (void)state;
@@ -344,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_invitation_decode__says_what_is_wrong),
         cmocka_unit_test(test_member_encode__every_allocation_may_fail),
         cmocka_unit_test(test_renewal__every_part_is_signed),
+        cmocka_unit_test(test_operator_renewal__is_no_clients_renewal),
         cmocka_unit_test(test_renewal__requests_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
