@@ -400,28 +400,6 @@ static void upload_done(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const ch
     weft_transport_done(call, WEFT_SESSION_SUBMITTED);
 }
 
-/* UpdatePart { header = 1 }: the tag and the length before the message. */
-static weft_status write_header_part(weft_buf *out, const weft_msg_update_header *msg,
-                                     const weft_alloc *a, weft_err *err)
-{
-    weft_buf body;
-    weft_buf_init(&body, a, WEFT_MAX_CONTROL_BYTES);
-    weft_status status = weft_msg_update_header_encode(&body, msg, err);
-    uint8_t head[11] = {0x0A};
-    size_t n = 1;
-    for (size_t size = body.size; n == 1 || size > 0; size >>= 7) {
-        head[n++] = (uint8_t)((size & 0x7F) | (size > 0x7F ? 0x80U : 0U));
-    }
-    if (status == WEFT_OK) {
-        status = weft_buf_add(out, head, n, err);
-    }
-    if (status == WEFT_OK) {
-        status = weft_buf_add(out, body.data, body.size, err);
-    }
-    weft_buf_done(&body);
-    return status;
-}
-
 void weft_transport_upload(weft_transport *t, const weft_session_assignment *assignment,
                            const weft_session_update *update, uint64_t offset, const char *path)
 {
@@ -435,7 +413,7 @@ void weft_transport_upload(weft_transport *t, const weft_session_assignment *ass
     t->header_sent = false;
     memcpy(t->digest, update->digest, sizeof t->digest);
     weft_err err = WEFT_ERR_INIT;
-    weft_status status = write_header_part(&call->scratch, &msg, t->alloc, &err);
+    weft_status status = weft_update_part_encode(&call->scratch, &msg, &err);
     if (status == WEFT_OK && t->total > 0) {
         status = weft_rt_blob_map(&t->blob, t->alloc, path, &err);
     }

@@ -8,6 +8,9 @@
 #include <stdalign.h>
 #include <string.h>
 
+#include "weft/v1/admin.pb-c.h"
+#include "weft/v1/federation.pb-c.h"
+
 /* Generated structs: most messages fit into the stack, what does not comes from an arena. */
 enum { ROOM_BYTES = 1024, ALIGN_BYTES = 16 };
 
@@ -224,9 +227,22 @@ static weft_status pack(weft_buf *out, const weft_table *table, const ProtobufCM
     return WEFT_OK;
 }
 
-weft_status weft_wire_encode(weft_buf *out, weft_msg_kind kind, const void *msg, weft_err *err)
+/* Put a message into a part, as its first field. */
+static weft_status wrap(context *ctx, void **message, const ProtobufCMessageDescriptor *part)
 {
-    const weft_table *table = weft_wire_table(kind);
+    const ProtobufCFieldDescriptor *g = &part->fields[0];
+    void *outer = NULL;
+    WEFT_TRY(take(ctx, &outer, 1, part->sizeof_message));
+    protobuf_c_message_init(part, outer);
+    choose(g, outer);
+    memcpy((unsigned char *)outer + g->offset, (const void *)message, sizeof *message);
+    *message = outer;
+    return WEFT_OK;
+}
+
+static weft_status encode(weft_buf *out, const weft_table *table,
+                          const ProtobufCMessageDescriptor *part, const void *msg, weft_err *err)
+{
     alignas(ALIGN_BYTES) unsigned char room[ROOM_BYTES];
     WEFT_TRY(weft_wire_check(table, msg, err));
     context ctx = {.room = room, .left = sizeof room, .err = err};
@@ -236,9 +252,31 @@ weft_status weft_wire_encode(weft_buf *out, weft_msg_kind kind, const void *msg,
     if (status == WEFT_OK) {
         status = write_fields(&ctx, table, message, msg);
     }
+    if (status == WEFT_OK && part) {
+        status = wrap(&ctx, &message, part);
+    }
     if (status == WEFT_OK) {
         status = pack(out, table, message, err);
     }
     weft_arena_done(&ctx.arena);
     return status;
+}
+
+weft_status weft_wire_encode(weft_buf *out, weft_msg_kind kind, const void *msg, weft_err *err)
+{
+    return encode(out, weft_wire_table(kind), NULL, msg, err);
+}
+
+weft_status weft_update_part_encode(weft_buf *out, const weft_msg_update_header *header,
+                                    weft_err *err)
+{
+    return encode(out, &weft_wire_table_update_header, &weft__v1__update_part__descriptor, header,
+                  err);
+}
+
+weft_status weft_import_part_encode(weft_buf *out, const weft_msg_import_header *header,
+                                    weft_err *err)
+{
+    return encode(out, &weft_wire_table_import_header, &weft__v1__import_part__descriptor, header,
+                  err);
 }

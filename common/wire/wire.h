@@ -98,6 +98,14 @@ WEFT_NODISCARD weft_status weft_wire_decode(void *ret, weft_msg_kind kind, const
 /** Encode a struct of the kind's type. */
 WEFT_NODISCARD weft_status weft_wire_encode(weft_buf *out, weft_msg_kind kind, const void *msg,
                                             weft_err *err);
+/** Encode an UpdatePart, an ImportPart with a header: the first message of the stream. Chunks, the
+ * ones after it: chunk.h. */
+WEFT_NODISCARD weft_status weft_update_part_encode(weft_buf *out,
+                                                   const weft_msg_update_header *header,
+                                                   weft_err *err);
+WEFT_NODISCARD weft_status weft_import_part_encode(weft_buf *out,
+                                                   const weft_msg_import_header *header,
+                                                   weft_err *err);
 /** sizeof the kind's struct, for generic callers. */
 size_t weft_wire_struct_bytes(weft_msg_kind kind);
 /** An arena with the budget for one decoded message of this kind. */

@@ -287,30 +287,6 @@ static void on_writable(void *arg, weft_rt_rpc *rpc)
     }
 }
 
-/* ImportPart { header = 1 }: tag, length, the header's bytes */
-static weft_status wrap_header(weft_buf *out, const weft_msg_import_header *header, weft_err *err)
-{
-    weft_buf bytes;
-    weft_buf_init(&bytes, &weft_alloc_std, WEFT_MAX_CONTROL_BYTES);
-    weft_status status = weft_msg_import_header_encode(&bytes, header, err);
-    uint8_t head[11] = {0x0A};
-    size_t n = 1;
-    for (size_t left = bytes.size; status == WEFT_OK && n < sizeof head; left >>= 7) {
-        head[n++] = (uint8_t)((left & 0x7FU) | (left > 0x7FU ? 0x80U : 0U));
-        if (left <= 0x7FU) {
-            break;
-        }
-    }
-    if (status == WEFT_OK) {
-        status = weft_buf_add(out, head, n, err);
-    }
-    if (status == WEFT_OK) {
-        status = weft_buf_add(out, bytes.data, bytes.size, err);
-    }
-    weft_buf_done(&bytes);
-    return status;
-}
-
 weft_status cli_send_model(cli *c, const weft_msg_import_header *header, weft_rt_blob *blob,
                            weft_buf *reply, weft_err *err)
 {
@@ -323,7 +299,7 @@ weft_status cli_send_model(cli *c, const weft_msg_import_header *header, weft_rt
     WEFT_TRY(cli_connect(c, err));
     weft_buf_init(&t.header, &weft_alloc_std, WEFT_MAX_CONTROL_BYTES + 16);
     weft_buf_init(&t.reply, &weft_alloc_std, WEFT_MAX_REPLY_BYTES);
-    weft_status status = wrap_header(&t.header, header, err);
+    weft_status status = weft_import_part_encode(&t.header, header, err);
     if (status == WEFT_OK) {
         weft_rt_rpc_options options = WEFT_RT_RPC_OPTIONS_INIT;
         options.path = weft_method_get(WEFT_METHOD_IMPORT_MODEL)->path;

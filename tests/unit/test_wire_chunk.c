@@ -62,6 +62,36 @@ static void test_chunk_write_head__is_protobuf(void **state)
     weft__v1__update_part__free_unpacked(part, NULL);
 }
 
+static void test_update_part_encode__is_read_as_a_header(void **state)
+{
+    (void)state;
+    static const uint8_t digest[32] = {7};
+    const weft_msg_update_header header = {
+        .assignment_id = 9, .base_digest = {digest, 32}, .n_examples = 3, .encoding = "f32"};
+    weft_err err = WEFT_ERR_INIT;
+    weft_buf part;
+    weft_buf alone;
+    weft_buf_init(&part, &weft_alloc_std, MESSAGE_BYTES);
+    weft_buf_init(&alone, &weft_alloc_std, MESSAGE_BYTES);
+    assert_int_equal(weft_update_part_encode(&part, &header, &err), WEFT_OK);
+    assert_int_equal(weft_msg_update_header_encode(&alone, &header, &err), WEFT_OK);
+    weft_part_kind kind = WEFT_PART_CHUNK;
+    size_t at = 0;
+    size_t size = 0;
+    const weft_view piece = weft_buf_view(&part);
+    assert_int_equal(weft_part_parse(&kind, &at, &size, &piece, 1, &err), WEFT_OK);
+    assert_int_equal(kind, WEFT_PART_HEADER);
+    assert_int_equal(at + size, part.size);
+    assert_int_equal(size, alone.size);
+    assert_memory_equal(part.data + at, alone.data, size);
+    weft_buf_clear(&part);
+    const weft_msg_update_header bad = {.assignment_id = 0};
+    assert_int_equal(weft_update_part_encode(&part, &bad, &err), WEFT_E_INVALID);
+    assert_int_equal(part.size, 0);
+    weft_buf_done(&part);
+    weft_buf_done(&alone);
+}
+
 static void parse_cut(const uint8_t *bytes, size_t n, const size_t *cuts, size_t n_cuts)
 {
     weft_view pieces[8];
@@ -344,6 +374,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_chunk_write_head__is_protobuf),
+        cmocka_unit_test(test_update_part_encode__is_read_as_a_header),
         cmocka_unit_test(test_chunk_parse__does_not_care_about_cuts),
         cmocka_unit_test(test_chunk_parse__refuses_every_truncation),
         cmocka_unit_test(test_chunk_parse__limits_data),
