@@ -11,6 +11,7 @@
 #include <string.h>
 
 static const uint64_t second_ms = 1000;
+static const uint64_t day_ms = UINT64_C(24) * 3600 * 1000;
 static const uint64_t week_ms = UINT64_C(7) * 24 * 3600 * 1000;
 
 void weft_job_def_init(weft_job_def *def)
@@ -19,7 +20,7 @@ void weft_job_def_init(weft_job_def *def)
     def->task = WEFT_TASK_TRAIN;
     def->plan = (weft_plan)WEFT_PLAN_INIT;
     def->target = 10;
-    def->minimum = 2;
+    def->minimum = 3;
     def->over_selection = 1.3;
     def->deadline_ms = 600 * second_ms;
     def->lease_ms = 60 * second_ms;
@@ -30,6 +31,8 @@ void weft_job_def_init(weft_job_def *def)
     def->clip_norm = 100.0;
     def->max_examples = 1000000;
     def->durability = WEFT_DURABILITY_UPDATE;
+    def->secure_aggregation = WEFT_SECURE_BY_DEFAULT;
+    def->secure = (weft_job_secure){WEFT_ADVERSARY_ACTIVE, 0.05, 0.1, 1, 120 * second_ms};
     def->eval_every = 1;
     def->eval_deadline_ms = 300 * second_ms;
     def->rounds = 100;
@@ -169,6 +172,58 @@ static weft_status check_aggregation(const weft_job_def *def, weft_err *err)
     return whole("aggregation.max_examples", def->max_examples, 1, WEFT_MAX_EXAMPLES, err);
 }
 
+static weft_status check_secure_policy(const weft_job_secure *s, weft_err *err)
+{
+    if (s->adversary != WEFT_ADVERSARY_CURIOUS && s->adversary != WEFT_ADVERSARY_ACTIVE) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "secure.adversary is %d, neither curious nor active",
+                  (int)s->adversary);
+    }
+    if (!(s->gamma >= 0.0 && s->gamma <= 0.9)) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "secure.gamma is %g, outside 0 to 0.9", s->gamma);
+    }
+    if (!(s->delta >= 0.0 && s->delta <= 0.9)) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "secure.delta is %g, outside 0 to 0.9", s->delta);
+    }
+    const bool active = s->adversary == WEFT_ADVERSARY_ACTIVE;
+    const double sum = s->gamma + (active ? 2.0 : 1.0) * s->delta;
+    if (sum > 0.9) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "secure.gamma + %ssecure.delta is %g, above 0.9: no threshold serves both",
+                  active ? "2 * " : "", sum);
+    }
+    return whole("secure.phase_deadline_ms", s->phase_deadline_ms, second_ms, day_ms, err);
+}
+
+static weft_status check_secure(const weft_job_def *def, weft_err *err)
+{
+    static const char off[] = "or set aggregation.secure to false";
+    if (!def->secure_aggregation) {
+        return WEFT_OK;
+    }
+    WEFT_TRY(check_secure_policy(&def->secure, err));
+    if (def->minimum < WEFT_SECURE_MIN_COHORT) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "round.minimum is %u, a secure sum of fewer than %u hides nobody: raise it, %s",
+                  def->minimum, WEFT_SECURE_MIN_COHORT, off);
+    }
+    if (def->secure.min_colluders + 1 >= def->minimum) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "secure.min_colluders is %u: of round.minimum %u clients at least 2 are honest",
+                  def->secure.min_colluders, def->minimum);
+    }
+    if (def->eval_clients > 0 && def->eval_clients < WEFT_SECURE_MIN_COHORT) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "evaluation.clients is %u, a secure sum takes at least %u: raise it, %s",
+                  def->eval_clients, WEFT_SECURE_MIN_COHORT, off);
+    }
+    if (def->eval_clients > 0 && def->secure.min_colluders + 1 >= def->eval_clients) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "secure.min_colluders is %u: of evaluation.clients %u at least 2 are honest",
+                  def->secure.min_colluders, def->eval_clients);
+    }
+    return WEFT_OK;
+}
+
 static weft_status check_stop(const weft_job_def *def, weft_err *err)
 {
     WEFT_TRY(whole("stop.rounds", def->rounds, 1, 1000000, err));
@@ -205,5 +260,6 @@ weft_status weft_job_def_check(const weft_job_def *def, const weft_alloc *a, wef
     WEFT_TRY(whole("evaluation.clients", def->eval_clients, 0, WEFT_MAX_COHORT, err));
     WEFT_TRY(whole("evaluation.every", def->eval_every, 1, 1000000, err));
     WEFT_TRY(whole("evaluation.deadline_ms", def->eval_deadline_ms, second_ms, week_ms, err));
+    WEFT_TRY(check_secure(def, err));
     return check_stop(def, err);
 }

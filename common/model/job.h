@@ -22,6 +22,26 @@ typedef enum weft_durability {
     WEFT_DURABILITY_ROUND = 2   /* a receipt promises only that the round is retried */
 } weft_durability;
 
+/* What the coordinator is taken for; the numbers are those of weft_secagg_adversary. */
+typedef enum weft_adversary {
+    WEFT_ADVERSARY_CURIOUS = 1,
+    WEFT_ADVERSARY_ACTIVE = 2
+} weft_adversary;
+
+/* Whether a job aggregates securely when it does not say. */
+#define WEFT_SECURE_BY_DEFAULT false
+/* Of a sum of two each sees the other. */
+#define WEFT_SECURE_MIN_COHORT 3U
+
+/* Secure aggregation: what it stands up to, common/secagg/params.h. */
+typedef struct weft_job_secure {
+    weft_adversary adversary;
+    double gamma; /* fraction of the cohort that may collude with the coordinator, [0, 0.9] */
+    double delta; /* fraction that may vanish during the protocol, [0, 0.9] */
+    uint32_t min_colluders;     /* at least so many, in small cohorts; below round.minimum */
+    uint64_t phase_deadline_ms; /* of each of its steps, 1 s .. 1 day */
+} weft_job_secure;
+
 typedef struct weft_job_def {
     char name[WEFT_MAX_NAME_BYTES + 1];
     char dataset[WEFT_MAX_NAME_BYTES + 1]; /* clients that declare it are eligible */
@@ -43,7 +63,8 @@ typedef struct weft_job_def {
     double clip_norm;      /* L2 norm of an update; (0, 1e6] */
     uint64_t max_examples; /* w_max: the largest weight, 1..WEFT_MAX_EXAMPLES */
     weft_durability durability;
-    bool secure_aggregation;
+    bool secure_aggregation; /* the coordinator sees sums only, no client's update or metrics */
+    weft_job_secure secure;  /* not looked at without it */
     /* evaluation */
     uint32_t eval_clients; /* 0: no federated evaluation */
     uint32_t eval_every;   /* rounds, >= 1 */

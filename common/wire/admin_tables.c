@@ -15,6 +15,25 @@ enum { PAGE_ASSIGNMENTS = 5000, PAGE_HISTORY = 5000 };
 static const char *const aggregations[] = {"fedavg"};
 static const char *const durabilities[] = {"update", "round"};
 
+static const char *const adversaries[] = {"curious", "active"};
+
+static const weft_field secure_policy[] = {
+    {"adversary", 1, WEFT_FIELD_CHOICE, false, 2, offsetof(weft_job_secure, adversary), 0, NULL,
+     adversaries},
+    WEFT_ROW(weft_job_secure, gamma, 2, F64, false, 0),
+    WEFT_ROW(weft_job_secure, delta, 3, F64, false, 0),
+    WEFT_ROW(weft_job_secure, min_colluders, 4, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_job_secure, phase_deadline_ms, 5, U64, false, UINT64_MAX),
+};
+static const weft_table weft_wire_table_secure_policy = {"SecurePolicy",
+                                                         &weft__v1__secure_policy__descriptor,
+                                                         secure_policy,
+                                                         sizeof secure_policy /
+                                                             sizeof secure_policy[0],
+                                                         sizeof(weft_job_secure),
+                                                         false,
+                                                         NULL};
+
 /* ranges of a definition: weft_job_def_check, where it is used */
 static const weft_field job_definition[] = {
     WEFT_ROW(weft_job_def, name, 1, NAME_IN, true, WEFT_MAX_NAME_BYTES),
@@ -50,6 +69,7 @@ static const weft_field job_definition[] = {
     {"init_version", 29, WEFT_FIELD_DIGEST_IN, false, WEFT_DIGEST_BYTES,
      offsetof(weft_job_def, init_version), offsetof(weft_job_def, has_init_version), NULL, NULL},
     WEFT_ROW(weft_job_def, seed, 30, U64, false, UINT64_MAX),
+    WEFT_ROW_SUB(weft_job_def, secure, 31, INLINE, false, secure_policy),
 };
 const weft_table weft_wire_table_job_definition = {"JobDefinition",
                                                    &weft__v1__job_definition__descriptor,

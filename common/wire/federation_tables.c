@@ -13,6 +13,7 @@ enum { SMALL_BYTES = 2048, ADDRESS_BYTES = 255 };
 #define MAX_TIME_MS UINT64_C(31622400000)
 
 static const char *const optimizers[] = {"sgd", "adam"};
+static const char *const adversaries[] = {"curious", "active"};
 
 /* ---- types.proto ---------------------------------------------------------------------------- */
 
@@ -53,6 +54,30 @@ const weft_table weft_wire_table_training_plan = {
     sizeof(weft_plan), false,
     check_plan};
 
+static const weft_field secure_terms[] = {
+    {"adversary", 1, WEFT_FIELD_CHOICE, false, 2, offsetof(weft_secagg_terms, policy.adversary), 0,
+     NULL, adversaries},
+    {"gamma", 2, WEFT_FIELD_F64, false, 0, offsetof(weft_secagg_terms, policy.gamma), 0, NULL,
+     NULL},
+    {"delta", 3, WEFT_FIELD_F64, false, 0, offsetof(weft_secagg_terms, policy.delta), 0, NULL,
+     NULL},
+    {"min_colluders", 4, WEFT_FIELD_U32, false, WEFT_MAX_COHORT,
+     offsetof(weft_secagg_terms, policy.min_colluders), 0, NULL, NULL},
+    {"min_cohort", 5, WEFT_FIELD_U32, false, WEFT_MAX_COHORT,
+     offsetof(weft_secagg_terms, policy.min_cohort), 0, NULL, NULL},
+    WEFT_ROW(weft_secagg_terms, phase_deadline_ms, 6, U64, false, MAX_TIME_MS),
+    WEFT_ROW(weft_secagg_terms, max_cohort, 7, U32, false, WEFT_MAX_COHORT),
+    WEFT_ROW(weft_secagg_terms, metrics, 8, LINE_IN, false, WEFT_SECAGG_METRICS_BYTES),
+};
+static const weft_table weft_wire_table_secure_terms = {"SecureTerms",
+                                                        &weft__v1__secure_terms__descriptor,
+                                                        secure_terms,
+                                                        sizeof secure_terms /
+                                                            sizeof secure_terms[0],
+                                                        sizeof(weft_secagg_terms),
+                                                        false,
+                                                        NULL};
+
 static const weft_field assignment[] = {
     WEFT_ROW(weft_msg_assignment, assignment_id, 1, U64, true, UINT64_MAX),
     WEFT_ROW(weft_msg_assignment, job, 2, NAME, true, WEFT_MAX_NAME_BYTES),
@@ -73,6 +98,7 @@ static const weft_field assignment[] = {
     WEFT_ROW(weft_msg_assignment, cohort, 17, U32, false, WEFT_MAX_COHORT),
     WEFT_ROW(weft_msg_assignment, secure_aggregation, 18, BOOL, false, 1),
     WEFT_ROW(weft_msg_assignment, encoding, 19, NAME, true, ENCODING_BYTES),
+    WEFT_ROW_SUB(weft_msg_assignment, secure, 20, INLINE, false, secure_terms),
 };
 WEFT_TABLE("Assignment", assignment, assignment, false, NULL);
 

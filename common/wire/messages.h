@@ -18,6 +18,7 @@
 #include "model/job.h"
 #include "model/metric.h"
 #include "model/plan.h"
+#include "secagg/terms.h"
 #include "update/refusal.h"
 
 /* ---- types.proto ------------------------------------------------------------------------------
@@ -43,6 +44,7 @@ typedef struct weft_msg_assignment {
     uint32_t cohort;
     bool secure_aggregation;
     const char *encoding;
+    weft_secagg_terms secure; /* with secure_aggregation; else zeros */
 } weft_msg_assignment;
 
 typedef struct weft_msg_receipt {

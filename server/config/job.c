@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define SECOND_MS 1000.0
+#define DAY_MS    86400000.0
 #define WEEK_MS   604800000.0
 
 /* ---- blocks of text -------------------------------------------------------------------------- */
@@ -82,18 +83,6 @@ static weft_status parse_data(void *base, const weft_yaml_scalar *s, weft_err *e
 
 /* ---- other values ---------------------------------------------------------------------------- */
 
-static weft_status parse_secure(void *base, const weft_yaml_scalar *s, weft_err *err)
-{
-    weft_job_def *def = base;
-    WEFT_TRY(weft_yaml_bool(&def->secure_aggregation, s, err));
-    if (def->secure_aggregation) {
-        return weft_yaml_fail(s, WEFT_E_INVALID, err,
-                              "secure aggregation is not offered by this version: leave it out or "
-                              "write false");
-    }
-    return WEFT_OK;
-}
-
 static weft_status parse_version(void *base, const weft_yaml_scalar *s, weft_err *err)
 {
     weft_job_def *def = base;
@@ -128,6 +117,8 @@ static const weft_yaml_word tasks[] = {
 static const weft_yaml_word methods[] = {{"fedavg", WEFT_AGGREGATION_FEDAVG}, {NULL, 0}};
 static const weft_yaml_word durabilities[] = {
     {"update", WEFT_DURABILITY_UPDATE}, {"round", WEFT_DURABILITY_ROUND}, {NULL, 0}};
+static const weft_yaml_word adversaries[] = {
+    {"curious", WEFT_ADVERSARY_CURIOUS}, {"active", WEFT_ADVERSARY_ACTIVE}, {NULL, 0}};
 static const weft_yaml_word batch_words[] = {{"all", 0}, {NULL, 0}};
 
 static const weft_yaml_field train_fields[] = {
@@ -182,7 +173,23 @@ static const weft_yaml_field aggregation_fields[] = {
      .min = 1,
      .max = (double)WEFT_MAX_EXAMPLES},
     {.name = "durability", .type = WEFT_YAML_CHOICE, AT(durability), .words = durabilities},
-    {.name = "secure", .type = WEFT_YAML_CUSTOM, .parse = parse_secure},
+    {.name = "secure", .type = WEFT_YAML_BOOL, AT(secure_aggregation)},
+    {0},
+};
+
+static const weft_yaml_field secure_fields[] = {
+    {.name = "adversary", .type = WEFT_YAML_CHOICE, AT(secure.adversary), .words = adversaries},
+    {.name = "gamma", .type = WEFT_YAML_DOUBLE, AT(secure.gamma), .max = 0.9},
+    {.name = "delta", .type = WEFT_YAML_DOUBLE, AT(secure.delta), .max = 0.9},
+    {.name = "min_colluders",
+     .type = WEFT_YAML_U32,
+     AT(secure.min_colluders),
+     .max = WEFT_MAX_COHORT},
+    {.name = "phase_deadline",
+     .type = WEFT_YAML_DURATION,
+     AT(secure.phase_deadline_ms),
+     .min = SECOND_MS,
+     .max = DAY_MS},
     {0},
 };
 
@@ -231,6 +238,7 @@ static const weft_yaml_field job_fields[] = {
     {.name = "train", .type = WEFT_YAML_SECTION, .fields = train_fields},
     {.name = "round", .type = WEFT_YAML_SECTION, .fields = round_fields},
     {.name = "aggregation", .type = WEFT_YAML_SECTION, .fields = aggregation_fields},
+    {.name = "secure", .type = WEFT_YAML_SECTION, .fields = secure_fields},
     {.name = "evaluation", .type = WEFT_YAML_SECTION, .fields = evaluation_fields},
     {.name = "stop", .type = WEFT_YAML_SECTION, .fields = stop_fields},
     {.name = "init", .type = WEFT_YAML_SECTION, .fields = init_fields},

@@ -92,6 +92,16 @@ static weft_status add_aggregation(const weft_job_def *def, weft_buf *out, weft_
                          def->secure_aggregation ? "true" : "false");
 }
 
+static weft_status add_secure(const weft_job_secure *s, weft_buf *out, weft_err *err)
+{
+    WEFT_TRY(weft_buf_addf(out, err, "secure:\n  adversary: %s\n",
+                           s->adversary == WEFT_ADVERSARY_CURIOUS ? "curious" : "active"));
+    WEFT_TRY(add_number(out, "gamma", s->gamma, err));
+    WEFT_TRY(add_number(out, "delta", s->delta, err));
+    WEFT_TRY(weft_buf_addf(out, err, "  min_colluders: %" PRIu32 "\n", s->min_colluders));
+    return add_duration(out, "phase_deadline", s->phase_deadline_ms, err);
+}
+
 static weft_status add_evaluation(const weft_job_def *def, weft_buf *out, weft_err *err)
 {
     WEFT_TRY(weft_buf_addf(out, err, "evaluation:\n  clients: %" PRIu32 "\n  every: %" PRIu32 "\n",
@@ -135,6 +145,9 @@ weft_status weft_job_yaml_print(const weft_job_def *def, weft_buf *out, weft_err
     WEFT_TRY(add_train(&def->plan, out, err));
     WEFT_TRY(add_round(def, out, err));
     WEFT_TRY(add_aggregation(def, out, err));
+    if (def->secure_aggregation) {
+        WEFT_TRY(add_secure(&def->secure, out, err));
+    }
     WEFT_TRY(add_evaluation(def, out, err));
     WEFT_TRY(add_stop(def, out, err));
     return add_init(def, out, err);

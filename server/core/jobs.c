@@ -263,13 +263,23 @@ static bool same_ends(const weft_job_def *a, const weft_job_def *b)
            same_text(a->target_metric, b->target_metric) && same_text(a->eval_data, b->eval_data);
 }
 
+static bool same_secure(const weft_job_def *a, const weft_job_def *b)
+{
+    const weft_job_secure *x = &a->secure;
+    const weft_job_secure *y = &b->secure;
+    return a->secure_aggregation == b->secure_aggregation &&
+           (!a->secure_aggregation ||
+            (x->adversary == y->adversary && x->gamma == y->gamma && x->delta == y->delta &&
+             x->min_colluders == y->min_colluders && x->phase_deadline_ms == y->phase_deadline_ms));
+}
+
 /* The same request again? */
 static bool same_definition(const weft_job_def *a, const weft_job_def *b)
 {
     return same_text(a->dataset, b->dataset) && same_text(a->model_spec, b->model_spec) &&
            same_text(a->data_schema, b->data_schema) && a->task == b->task &&
-           same_plan(&a->plan, &b->plan) && same_policy(a, b) && same_ends(a, b) &&
-           a->has_init_version == b->has_init_version &&
+           same_plan(&a->plan, &b->plan) && same_policy(a, b) && same_secure(a, b) &&
+           same_ends(a, b) && a->has_init_version == b->has_init_version &&
            (!a->has_init_version ||
             memcmp(a->init_version, b->init_version, WEFT_DIGEST_BYTES) == 0);
 }

@@ -2,12 +2,14 @@
 /* The core's REPLY actions as messages: what clients get. Owner thread. */
 #include "rpc/rpc_priv.h"
 
+#include "secagg/terms.h"
+
 #include <string.h>
 
 static weft_msg_assignment assignment_of(const weft_assignment_view *view)
 {
     const weft_job_def *def = view->def;
-    return (weft_msg_assignment){
+    weft_msg_assignment msg = {
         .assignment_id = view->row->assignment_id,
         .job = def->name,
         .job_id = view->row->job_id,
@@ -26,8 +28,12 @@ static weft_msg_assignment assignment_of(const weft_assignment_view *view)
         .lease_ms = def->lease_ms,
         .cohort = view->cohort,
         .secure_aggregation = def->secure_aggregation,
-        .encoding = "f32",
+        .encoding = def->secure_aggregation ? WEFT_FIXED_ENCODING : "f32",
     };
+    if (def->secure_aggregation) {
+        weft_secagg_terms_make(&msg.secure, def, view->row->task);
+    }
+    return msg;
 }
 
 /* A receipt's fields and signature, in place. */

@@ -588,6 +588,7 @@ void job_plain(weft_job_def *def, const char *name, uint64_t n_params, uint32_t 
 {
     char spec[64];
     weft_job_def_init(def);
+    def->secure_aggregation = false;
     (void)snprintf(def->name, sizeof def->name, "%s", name);
     (void)snprintf(def->dataset, sizeof def->dataset, "numbers");
     (void)snprintf(spec, sizeof spec, "tensor w %llu\n", (unsigned long long)n_params);

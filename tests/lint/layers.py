@@ -20,7 +20,7 @@ ROOMS = {
     "common/crypto": {"base", "crypto"},
     "common/model": {"base", "model"},
     "common/update": L1 | {"update"},
-    "common/secagg": L1 | {"secagg"},
+    "common/secagg": L1 | {"update", "secagg"},
     "common/nn": L1 | {"nn", "data"},
     "common/data": L1 | {"data"},
     "common/weights": L1 | {"weights", "data"},

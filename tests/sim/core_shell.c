@@ -756,6 +756,7 @@ bool sim_rollback(sim_shell *s, uint64_t call, const char *job,
 void sim_job_def(weft_job_def *def, const char *name, const char *dataset)
 {
     weft_job_def_init(def);
+    def->secure_aggregation = false;
     memcpy(def->name, name, strlen(name) + 1);
     memcpy(def->dataset, dataset, strlen(dataset) + 1);
     def->model_spec = weft_string_copy(&weft_alloc_std, "tensor w 100\n", 64);

@@ -298,6 +298,7 @@ static void test_core_order__is_uniform(void **state)
     (void)state;
     weft_job_def def;
     weft_job_def_init(&def);
+    def.secure_aggregation = false;
     def.target = 3;
     def.over_selection = 1.0;
     const char *names[10] = {"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"};

@@ -44,7 +44,7 @@ static void test_submit__refuses_what_cannot_run(void **state)
     f.def.secure_aggregation = true;
     a = submit(&f);
     assert_int_equal(a.status, WEFT_E_INVALID);
-    assert_non_null(strstr(a.detail, "cannot aggregate securely"));
+    assert_non_null(strstr(a.detail, "hides nobody"));
     assert_int_equal(f.s.db.n_jobs, 0);
     fix_done(&f);
 }

@@ -57,7 +57,8 @@ static void test_job_yaml_parse__defaults_are_the_definitions(void **state)
     assert_int_equal(def.minimum, want.minimum);
     assert_int_equal(def.deadline_ms, want.deadline_ms);
     assert_int_equal(def.rounds, want.rounds);
-    assert_false(def.secure_aggregation);
+    assert_int_equal(def.secure_aggregation, WEFT_SECURE_BY_DEFAULT);
+    assert_memory_equal(&def.secure, &want.secure, sizeof want.secure);
     weft_job_def_done(&def, &weft_alloc_std);
 }
 
@@ -87,8 +88,10 @@ static void test_job_yaml_parse__every_field(void **state)
                "  max_attempts: 9, backoff: 0s, selection_window: 2m}\n"
                "aggregation: {method: fedavg, clip_norm: 12.5, max_examples: 2147483648, "
                "durability: round,\n"
-               "  secure: false}\n"
-               "evaluation: {clients: 2, every: 3, deadline: 1h, data: /srv/held out.csv}\n"
+               "  secure: true}\n"
+               "secure: {adversary: curious, gamma: 0.25, delta: 0.5, min_colluders: 0,\n"
+               "  phase_deadline: 45s}\n"
+               "evaluation: {clients: 3, every: 3, deadline: 1h, data: /srv/held out.csv}\n"
                "stop: {rounds: 50, target: {metric: loss, value: -0.5}, patience: 4}\n"
                "init:\n"
                "  version: 000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F\n"
@@ -104,7 +107,10 @@ static void test_job_yaml_parse__every_field(void **state)
     assert_true(def.backoff_ms == 0 && def.selection_window_ms == 120000);
     assert_true(def.clip_norm == 12.5 && def.max_examples == WEFT_MAX_EXAMPLES);
     assert_int_equal(def.durability, WEFT_DURABILITY_ROUND);
-    assert_true(def.eval_clients == 2 && def.eval_every == 3 && def.eval_deadline_ms == 3600000);
+    assert_true(def.secure_aggregation && def.secure.adversary == WEFT_ADVERSARY_CURIOUS);
+    assert_true(def.secure.gamma == 0.25 && def.secure.delta == 0.5);
+    assert_true(def.secure.min_colluders == 0 && def.secure.phase_deadline_ms == 45000);
+    assert_true(def.eval_clients == 3 && def.eval_every == 3 && def.eval_deadline_ms == 3600000);
     assert_string_equal(def.eval_data, "/srv/held out.csv");
     assert_true(def.rounds == 50 && def.target_value == -0.5 && def.patience == 4);
     assert_string_equal(def.target_metric, "loss");
@@ -238,9 +244,20 @@ static void test_job_yaml_parse__each_mistake_with_its_line(void **state)
          "job.yaml:7: round.deadline: 999ms is out of range (1s to 7d)"},
         {HEAD "round: {deadline: 8d}\n",
          "job.yaml:7: round.deadline: 8d is out of range (1s to 7d)"},
-        {HEAD "aggregation:\n  secure: true\n",
-         "job.yaml:8: aggregation.secure: secure aggregation is not offered by this version: leave "
-         "it out or write false"},
+        {HEAD "aggregation:\n  secure: true\nround: {target: 4, minimum: 2}\n",
+         "job.yaml:9: round.minimum is 2, a secure sum of fewer than 3 hides nobody: raise it, or "
+         "set aggregation.secure to false"},
+        {HEAD "aggregation:\n  secure: true\nsecure:\n  gamma: 0.4\n  delta: 0.3\n",
+         "job.yaml:10: secure.gamma + 2 * secure.delta is 1, above 0.9: no threshold serves both"},
+        {HEAD "secure: {delta: 0.95}\n",
+         "job.yaml:7: secure.delta: 0.95 is out of range (0 to 0.9)"},
+        {HEAD "secure: {adversary: honest}\n",
+         "job.yaml:7: secure.adversary: \"honest\" is none of: curious, active"},
+        {HEAD "aggregation: {secure: true}\nsecure:\n  min_colluders: 2\n",
+         "job.yaml:9: secure.min_colluders is 2: of round.minimum 3 clients at least 2 are honest"},
+        {HEAD "aggregation: {secure: true}\nevaluation: {clients: 2}\n",
+         "job.yaml:8: evaluation.clients is 2, a secure sum takes at least 3: raise it, or set "
+         "aggregation.secure to false"},
         {HEAD "aggregation: {secure: maybe}\n",
          "job.yaml:7: aggregation.secure: \"maybe\" is none of: true, false, yes, no, on, off"},
         {HEAD "init: {version: abc}\n",
