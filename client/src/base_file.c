@@ -29,8 +29,10 @@ struct weft_base {
     uint64_t size;
     uint64_t have; /* have <= size; what hash has seen */
     bool complete;
-    int fd;          /* of the .part, -1: none open */
-    weft_hash *hash; /* owned */
+    int fd;                   /* of the .part, -1: none open */
+    weft_hash *hash;          /* owned */
+    weft_base_memory *memory; /* borrowed, of this size: the bytes; NULL: they are in a file */
+    bool rests;               /* complete in memory, and in the folder */
 };
 
 static weft_status path_of(const weft_base *b, char out[PATH_MAX], const char *ending,
@@ -41,14 +43,18 @@ static weft_status path_of(const weft_base *b, char out[PATH_MAX], const char *e
     return weft_path_join(out, PATH_MAX, b->dir, name, err);
 }
 
-/* Hash what the file holds, at most limit bytes. */
+/* Hash what the file holds, at most limit bytes; into memory on the way, where that is lent. */
 static weft_status hash_file(weft_base *b, int fd, uint64_t limit, weft_err *err)
 {
-    uint8_t block[65536];
+    uint8_t scratch[65536];
     while (b->have < limit) {
         const uint64_t left = limit - b->have;
+        uint8_t *block = scratch;
+        if (b->memory) {
+            block = b->memory->base + b->have;
+        }
         const ssize_t n =
-            pread(fd, block, left < sizeof block ? (size_t)left : sizeof block, (off_t)b->have);
+            pread(fd, block, left < sizeof scratch ? (size_t)left : sizeof scratch, (off_t)b->have);
         if (n < 0 && errno == EINTR) {
             continue;
         }
@@ -91,6 +97,7 @@ static weft_status find_complete(weft_base *b, weft_err *err)
                       memcmp(digest, b->digest, sizeof digest) == 0;
     }
     (void)close(fd); /* nothing was written */
+    b->rests = b->complete && b->memory;
     if (status == WEFT_OK && !b->complete) {
         (void)unlink(path); /* a wrong one: fetched again */
         b->have = 0;
@@ -109,9 +116,21 @@ static weft_status open_part(weft_base *b, weft_err *err)
     return hash_file(b, b->fd, b->size, err);
 }
 
+/* Where its bytes are to be, then what is there of them. */
+static weft_status look(weft_base *b, weft_base_memory *memory, weft_err *err)
+{
+    if (memory && b->size <= WEFT_BASE_MEMORY_BYTES) {
+        WEFT_TRY(weft_base_memory_fit(memory, (size_t)b->size, err));
+        b->memory = memory;
+    }
+    WEFT_TRY(weft_hash_new(&b->hash, b->alloc, err));
+    WEFT_TRY(find_complete(b, err));
+    return b->complete || b->memory ? WEFT_OK : open_part(b, err);
+}
+
 weft_status weft_base_open(weft_base **ret, const char *dir,
                            const uint8_t digest[WEFT_DIGEST_BYTES], uint64_t size,
-                           const weft_alloc *a, weft_err *err)
+                           weft_base_memory *memory, const weft_alloc *a, weft_err *err)
 {
     const size_t n = strlen(dir);
     if (n >= PATH_MAX - 96 || size == 0 || size % 4 != 0) {
@@ -129,13 +148,7 @@ weft_status weft_base_open(weft_base **ret, const char *dir,
     memcpy(b->digest, digest, WEFT_DIGEST_BYTES);
     memcpy(b->name, "base-", 5);
     weft_hex_encode(b->name + 5, digest, WEFT_DIGEST_BYTES);
-    weft_status status = weft_hash_new(&b->hash, a, err);
-    if (status == WEFT_OK) {
-        status = find_complete(b, err);
-    }
-    if (status == WEFT_OK && !b->complete) {
-        status = open_part(b, err);
-    }
+    const weft_status status = look(b, memory, err);
     if (status != WEFT_OK) {
         weft_base_free(b);
         return status;
@@ -186,7 +199,7 @@ weft_status weft_base_reset(weft_base *b, weft_err *err)
     if (b->complete) {
         return WEFT_OK;
     }
-    if (ftruncate(b->fd, 0) != 0) {
+    if (!b->memory && ftruncate(b->fd, 0) != 0) {
         WEFT_FAIL_SYS(err, errno, "cannot empty a base version in %.160s: %s", b->dir,
                       strerrordesc_np(errno));
     }
@@ -196,6 +209,10 @@ weft_status weft_base_reset(weft_base *b, weft_err *err)
 static weft_status write_piece(const weft_base *b, const uint8_t *data, size_t n, uint64_t at,
                                weft_err *err)
 {
+    if (b->fd < 0) {
+        memcpy(b->memory->base + at, data, n);
+        return WEFT_OK;
+    }
     while (n > 0) {
         const ssize_t done = pwrite(b->fd, data, n, (off_t)at);
         if (done < 0 && errno == EINTR) {
@@ -221,7 +238,7 @@ weft_status weft_base_add(weft_base *b, const weft_view *pieces, size_t n_pieces
                       b->size);
         }
         /* zeros are left out: a hole reads the same, and a sparse model stays sparse */
-        hole = weft_bytes_zero(pieces[i].data, pieces[i].size);
+        hole = !b->memory && weft_bytes_zero(pieces[i].data, pieces[i].size);
         if (!hole) {
             WEFT_TRY(write_piece(b, pieces[i].data, pieces[i].size, b->have, err));
         }
@@ -252,6 +269,48 @@ static void remove_others(const weft_base *b)
     (void)closedir(d);
 }
 
+/* The .part gets its name. */
+static weft_status name_part(weft_base *b, weft_err *err)
+{
+    char from[PATH_MAX];
+    char to[PATH_MAX];
+    WEFT_TRY(path_of(b, from, ".part", err));
+    WEFT_TRY(path_of(b, to, ".bin", err));
+    if (ftruncate(b->fd, (off_t)b->size) != 0 || rename(from, to) != 0) {
+        WEFT_FAIL_SYS(err, errno, "cannot name %.160s: %s", to, strerrordesc_np(errno));
+    }
+    return WEFT_OK;
+}
+
+static void close_part(weft_base *b)
+{
+    (void)close(b->fd); /* a cache: it is checked before it is used again */
+    b->fd = -1;
+}
+
+weft_status weft_base_rest(weft_base *b, weft_err *err)
+{
+    if (!b->complete || !b->memory || b->rests) {
+        return WEFT_OK;
+    }
+    char path[PATH_MAX];
+    WEFT_TRY(path_of(b, path, ".part", err));
+    b->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (b->fd < 0) {
+        WEFT_FAIL_SYS(err, errno, "cannot create %.160s: %s", path, strerrordesc_np(errno));
+    }
+    weft_status status = write_piece(b, b->memory->base, (size_t)b->size, 0, err);
+    if (status == WEFT_OK) {
+        status = name_part(b, err);
+    }
+    close_part(b);
+    b->rests = status == WEFT_OK;
+    if (b->rests) {
+        remove_others(b);
+    }
+    return status;
+}
+
 weft_status weft_base_finish(weft_base *b, weft_err *err)
 {
     if (b->complete) {
@@ -265,21 +324,18 @@ weft_status weft_base_finish(weft_base *b, weft_err *err)
     WEFT_TRY(weft_hash_finish(digest, b->hash, err));
     if (memcmp(digest, b->digest, sizeof digest) != 0) {
         b->have = 0;
-        (void)!ftruncate(b->fd, 0); /* it is overwritten from the start anyway */
+        if (!b->memory) {
+            (void)!ftruncate(b->fd, 0); /* it is overwritten from the start anyway */
+        }
         WEFT_FAIL(err, WEFT_E_FORMAT, "the base version's bytes do not have its digest %.16s...",
                   b->name + 5);
     }
-    char from[PATH_MAX];
-    char to[PATH_MAX];
-    WEFT_TRY(path_of(b, from, ".part", err));
-    WEFT_TRY(path_of(b, to, ".bin", err));
-    if (ftruncate(b->fd, (off_t)b->size) != 0 || rename(from, to) != 0) {
-        WEFT_FAIL_SYS(err, errno, "cannot name %.160s: %s", to, strerrordesc_np(errno));
+    if (!b->memory) {
+        WEFT_TRY(name_part(b, err));
+        close_part(b);
+        remove_others(b);
     }
-    (void)close(b->fd); /* a cache: it is checked before it is used again */
-    b->fd = -1;
     b->complete = true;
-    remove_others(b);
     return WEFT_OK;
 }
 
@@ -287,6 +343,12 @@ weft_status weft_base_map_new(weft_base_map *ret, const weft_base *b, weft_err *
 {
     if (!b->complete) {
         WEFT_FAIL(err, WEFT_E_STATE, "the base version is not complete");
+    }
+    if (b->memory) {
+        memcpy(b->memory->weights, b->memory->base, (size_t)b->size);
+        *ret = (weft_base_map){(const void *)b->memory->base, b->memory->weights,
+                               b->size / sizeof(float), true};
+        return WEFT_OK;
     }
     char path[PATH_MAX];
     WEFT_TRY(path_of(b, path, ".bin", err));
@@ -308,7 +370,7 @@ weft_status weft_base_map_new(weft_base_map *ret, const weft_base *b, weft_err *
                             "cannot map %" PRIu64 " bytes of weights: %s", b->size,
                             strerrordesc_np(sys));
     }
-    *ret = (weft_base_map){base, weights, b->size / sizeof(float)};
+    *ret = (weft_base_map){base, weights, b->size / sizeof(float), false};
     return WEFT_OK;
 }
 
@@ -321,10 +383,10 @@ void weft_base_map_passed(void *self, uint64_t first, uint64_t n)
 
 void weft_base_map_done(weft_base_map *map)
 {
-    if (map->weights) {
+    if (map->weights && !map->lent) {
         const size_t n = map->n_params * sizeof(float);
         (void)munmap((void *)(uintptr_t)map->base, n); /* ours, and mapped */
         (void)munmap(map->weights, n);
-        memset(map, 0, sizeof *map);
     }
+    memset(map, 0, sizeof *map);
 }

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #define RUN_STEP_MS 60000
+/* Waiting for so long, it takes no memory for models. */
+#define REST_MS 5000
 
 weft_status weft_client_usable(const weft_client *client, weft_err *err)
 {
@@ -128,6 +130,7 @@ static void free_client(weft_client *client)
     weft_transport_free(client->transport);
     weft_base_map_done(&client->map);
     weft_base_free(client->base);
+    weft_base_memory_done(&client->memory);
     weft_outbox_free(client->outbox);
     weft_outbox_identity_done(&client->identity);
     if (client->key_pem.data) {
@@ -164,6 +167,7 @@ static weft_status open_client(weft_client **ret, const weft_client_options *opt
     client->wake_fd = -1;
     client->timer_fd = -1;
     client->log = (weft_log){log_to_host, client, WEFT_LOG_DEBUG};
+    weft_base_memory_init(&client->memory, a);
     weft_outbox_identity_init(&client->identity, a);
     weft_buf_init(&client->key_pem, a, WEFT_MAX_PEM_BYTES);
     atomic_init(&client->stop, false);
@@ -296,11 +300,21 @@ static void end_session(weft_client *client)
 {
     weft_transport_cancel(client->transport);
     weft_base_map_done(&client->map);
+    weft_client_rest(client);
     weft_session_free(client->session);
     client->session = NULL;
     if (client->end == WEFT_E_CANCELED) {
         atomic_store(&client->stop, false); /* it was heard; the client may run again */
     }
+}
+
+/* When there is something to do without news: the session's clock, or memory to be given back. */
+static uint64_t next_ms(const weft_client *client)
+{
+    const uint64_t next = weft_session_next_ms(client->session);
+    const bool may_rest = client->memory.size > 0 && !weft_session_open(client->session);
+    const uint64_t rest = may_rest ? client->busy_ms + REST_MS : UINT64_MAX;
+    return next < rest ? next : rest;
 }
 
 /* Until the session ends or until_ms. */
@@ -313,11 +327,15 @@ static weft_status work(weft_client *client, uint64_t until_ms, weft_err *err)
         if (weft_session_finished(client->session)) {
             return WEFT_OK;
         }
+        const uint64_t now = weft_clock_system.mono_ms(weft_clock_system.self);
         if (any) {
+            client->busy_ms = now;
             continue;
         }
-        const uint64_t now = weft_clock_system.mono_ms(weft_clock_system.self);
-        const uint64_t next = weft_session_next_ms(client->session);
+        if (now >= next_ms(client)) {
+            weft_client_rest(client);
+        }
+        const uint64_t next = next_ms(client);
         if (now >= until_ms) {
             return WEFT_E_AGAIN;
         }
@@ -329,7 +347,7 @@ static weft_status work(weft_client *client, uint64_t until_ms, weft_err *err)
 static void set_timer(const weft_client *client)
 {
     struct itimerspec at = {.it_value = {0, 0}}; /* none */
-    const uint64_t next = client->session ? weft_session_next_ms(client->session) : UINT64_MAX;
+    const uint64_t next = client->session ? next_ms(client) : UINT64_MAX;
     if (next != UINT64_MAX) {
         at.it_value.tv_sec = (time_t)(next / 1000);
         at.it_value.tv_nsec = (long)(next % 1000) * 1000000 + 1; /* 0, 0 would mean never */

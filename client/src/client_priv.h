@@ -42,8 +42,11 @@ struct weft_client {
     char end_text[WEFT_SESSION_TEXT_BYTES];
     uint32_t n_datasets;
     weft_client_data datasets[WEFT_MAX_DATASETS];
-    weft_base *base;   /* owned: the newest one, or NULL */
-    weft_base_map map; /* between TRAIN and STORE */
+    weft_base *base;         /* owned: the newest one, or NULL */
+    weft_base_memory memory; /* lent to base */
+    weft_base_map map;       /* between TRAIN and STORE */
+    uint64_t train_ms;       /* how long the trainer took, the last time */
+    uint64_t busy_ms;        /* when there was last something to do */
     weft_client_observer observer;
     void *observer_arg;
     int64_t seen_unix_ms; /* as the outbox has it */
@@ -83,6 +86,9 @@ WEFT_NODISCARD weft_status weft_client_identify(weft_client *client, weft_err *e
 
 /* A session from what the outbox holds. */
 WEFT_NODISCARD weft_status weft_client_begin_session(weft_client *client, weft_err *err);
+/* Nothing to do for a while, or for good: what is in memory goes into the folder, spare files go.
+ */
+void weft_client_rest(weft_client *client);
 /* Hand an event to the session, do what it says, and so on until nothing is left to do at once. */
 WEFT_NODISCARD weft_status weft_client_feed(weft_client *client, const weft_session_event *event,
                                             weft_err *err);

@@ -3,6 +3,7 @@
 #include "files.h"
 
 #include "base/file.h"
+#include "crypto/hash.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,6 +15,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SPARE "update-spare"
+
 weft_status weft_update_file_path(char *out, size_t out_size, const char *dir,
                                   uint64_t assignment_id, weft_err *err)
 {
@@ -22,15 +25,36 @@ weft_status weft_update_file_path(char *out, size_t out_size, const char *dir,
     return weft_path_join(out, out_size, dir, name, err);
 }
 
+/* A spare of the right size in place of a new file: its blocks and pages are there already. */
+static int open_spare(const char *dir, const char *temp, uint64_t size)
+{
+    char path[4096];
+    struct stat st;
+    if (weft_path_join(path, sizeof path, dir, SPARE, NULL) != WEFT_OK || stat(path, &st) != 0) {
+        return -1;
+    }
+    if ((uint64_t)st.st_size != size || rename(path, temp) != 0) {
+        (void)unlink(path); /* the next one will be of the new size */
+        return -1;
+    }
+    return open(temp, O_WRONLY | O_CLOEXEC);
+}
+
 weft_status weft_update_file_begin(weft_update_file *file, const char *dir, uint64_t assignment_id,
                                    uint64_t size, weft_err *err)
 {
     file->fd = -1;
     file->at = 0;
+    file->room = size;
     char name[48];
     (void)snprintf(name, sizeof name, "update-%" PRIu64 ".tmp", assignment_id);
     WEFT_TRY(weft_path_join(file->temp, sizeof file->temp, dir, name, err));
     WEFT_TRY(weft_update_file_path(file->path, sizeof file->path, dir, assignment_id, err));
+    file->fd = open_spare(dir, file->temp, size);
+    file->used = file->fd >= 0;
+    if (file->used) {
+        return WEFT_OK;
+    }
     file->fd = open(file->temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (file->fd < 0) {
         WEFT_FAIL_SYS(err, errno, "cannot create %.160s: %s", file->temp, strerrordesc_np(errno));
@@ -49,7 +73,7 @@ weft_status weft_update_file_begin(weft_update_file *file, const char *dir, uint
 weft_status weft_update_file_write(void *self, const uint8_t *data, size_t n, weft_err *err)
 {
     weft_update_file *file = self;
-    if (weft_bytes_zero(data, n)) {
+    if (!file->used && weft_bytes_zero(data, n)) {
         file->at += n; /* zeros: the room was made with them */
         return WEFT_OK;
     }
@@ -88,17 +112,19 @@ static weft_status sync_dir_of(const char *path, weft_err *err)
     return WEFT_OK;
 }
 
-weft_status weft_update_file_commit(weft_update_file *file, weft_err *err)
+weft_status weft_update_file_commit(weft_update_file *file, bool sync, weft_err *err)
 {
-    if (ftruncate(file->fd, (off_t)file->at) != 0 || fdatasync(file->fd) != 0) {
+    const bool fits = file->used && file->at == file->room;
+    if ((!fits && ftruncate(file->fd, (off_t)file->at) != 0) ||
+        (sync && fdatasync(file->fd) != 0)) {
         WEFT_FAIL_SYS(err, errno, "cannot sync %.160s: %s", file->temp, strerrordesc_np(errno));
     }
     if (rename(file->temp, file->path) != 0) {
         WEFT_FAIL_SYS(err, errno, "cannot name %.160s: %s", file->path, strerrordesc_np(errno));
     }
-    (void)close(file->fd); /* synced: nothing can be lost here */
+    (void)close(file->fd); /* what had to be on disk was synced */
     file->fd = -1;
-    return sync_dir_of(file->path, err);
+    return sync ? sync_dir_of(file->path, err) : WEFT_OK;
 }
 
 void weft_update_file_done(weft_update_file *file)
@@ -119,11 +145,77 @@ bool weft_update_file_present(const char *dir, uint64_t assignment_id, uint64_t 
             stat(path, &st) == 0 && (uint64_t)st.st_size == size);
 }
 
+static weft_status hash_file(weft_hash *hash, int fd, weft_err *err)
+{
+    uint8_t block[65536];
+    ssize_t n = 1;
+    while (n > 0) {
+        n = read(fd, block, sizeof block);
+        if (n < 0 && errno == EINTR) {
+            n = 1;
+        } else if (n > 0) {
+            WEFT_TRY(weft_hash_add(hash, block, (size_t)n, err));
+        }
+    }
+    return WEFT_OK; /* what cannot be read has another digest */
+}
+
+weft_status weft_update_file_intact(bool *ret, const char *dir, uint64_t assignment_id,
+                                    uint64_t size, const uint8_t digest[WEFT_DIGEST_BYTES],
+                                    const weft_alloc *a, weft_err *err)
+{
+    char path[4096];
+    uint8_t found[WEFT_SHA256_BYTES] = {0};
+    *ret = weft_update_file_present(dir, assignment_id, size);
+    if (size == 0 || !*ret) {
+        return WEFT_OK;
+    }
+    WEFT_TRY(weft_update_file_path(path, sizeof path, dir, assignment_id, err));
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        *ret = false;
+        return WEFT_OK;
+    }
+    weft_hash *hash = NULL;
+    weft_status status = weft_hash_new(&hash, a, err);
+    if (status == WEFT_OK) {
+        status = hash_file(hash, fd, err);
+    }
+    if (status == WEFT_OK) {
+        status = weft_hash_finish(found, hash, err);
+    }
+    weft_hash_free(hash);
+    (void)close(fd); /* only read */
+    WEFT_TRY(status);
+    *ret = memcmp(found, digest, sizeof found) == 0;
+    return WEFT_OK;
+}
+
 void weft_update_file_remove(const char *dir, uint64_t assignment_id)
 {
     char path[4096];
     if (weft_update_file_path(path, sizeof path, dir, assignment_id, NULL) == WEFT_OK) {
         (void)unlink(path); /* what stays is swept at the next start */
+    }
+}
+
+void weft_update_file_recycle(const char *dir, uint64_t assignment_id, uint64_t size)
+{
+    char path[4096];
+    char spare[4096];
+    if (size == 0 || size > WEFT_UPDATE_SPARE_BYTES ||
+        weft_update_file_path(path, sizeof path, dir, assignment_id, NULL) != WEFT_OK ||
+        weft_path_join(spare, sizeof spare, dir, SPARE, NULL) != WEFT_OK ||
+        rename(path, spare) != 0) {
+        weft_update_file_remove(dir, assignment_id);
+    }
+}
+
+void weft_update_file_drop_spare(const char *dir)
+{
+    char spare[4096];
+    if (weft_path_join(spare, sizeof spare, dir, SPARE, NULL) == WEFT_OK) {
+        (void)unlink(spare); /* none is fine; what stays is swept at the next start */
     }
 }
 

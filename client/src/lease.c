@@ -7,9 +7,11 @@
 #include "wire/methods.h"
 #include "wire/wire.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define CALL_MS 20000U
 
@@ -86,9 +88,42 @@ static void send_progress(weft_lease *lease)
     weft_buf_done(&bytes);
 }
 
+/* Until it is time, or over. @return whether it is over. */
+static bool wait_until(weft_lease *lease, uint64_t due_ms)
+{
+    const struct timespec until = {(time_t)(due_ms / 1000), (long)(due_ms % 1000) * 1000000L};
+    int sys = 0;
+    (void)pthread_mutex_lock(&lease->lock); /* not recursive: cannot fail */
+    while (!atomic_load(&lease->ended) && sys != ETIMEDOUT) {
+        sys = pthread_cond_timedwait(&lease->end, &lease->lock, &until);
+    }
+    (void)pthread_mutex_unlock(&lease->lock); /* held by this thread */
+    return atomic_load(&lease->ended);
+}
+
+/* From now on the end wakes the loop. Without memory for it, the next renewal may have it. */
+static bool make_loop(weft_lease *lease)
+{
+    weft_rt_loop_options options = WEFT_RT_LOOP_OPTIONS_INIT;
+    options.alloc = lease->alloc;
+    weft_rt_loop *loop = NULL;
+    if (weft_rt_loop_new(&loop, &options, NULL) != WEFT_OK) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&lease->lock); /* not recursive: cannot fail */
+    lease->loop = loop;
+    (void)pthread_mutex_unlock(&lease->lock); /* held by this thread */
+    return true;
+}
+
 static void *renew(void *arg)
 {
     weft_lease *lease = arg;
+    while (!lease->loop && !wait_until(lease, lease->due_ms)) {
+        if (!make_loop(lease)) {
+            lease->due_ms += lease->every_ms;
+        }
+    }
     while (!atomic_load(&lease->ended)) {
         const uint64_t now = weft_clock_system.mono_ms(weft_clock_system.self);
         if (now >= lease->due_ms) {
@@ -103,6 +138,12 @@ static void *renew(void *arg)
     return NULL;
 }
 
+static void destroy(weft_lease *lease)
+{
+    (void)pthread_cond_destroy(&lease->end);   /* nobody waits any more */
+    (void)pthread_mutex_destroy(&lease->lock); /* nobody holds it */
+}
+
 weft_status weft_lease_start(weft_lease *lease, weft_task_control *control,
                              weft_rt_channel *channel, uint64_t assignment_id, uint64_t lease_ms,
                              const weft_alloc *a, weft_err *err)
@@ -115,9 +156,12 @@ weft_status weft_lease_start(weft_lease *lease, weft_task_control *control,
     lease->every_ms = lease_ms / 3 + 1;
     lease->due_ms = weft_clock_system.mono_ms(weft_clock_system.self) + lease->every_ms;
 
-    weft_rt_loop_options options = WEFT_RT_LOOP_OPTIONS_INIT;
-    options.alloc = a;
-    WEFT_TRY(weft_rt_loop_new(&lease->loop, &options, err));
+    pthread_condattr_t attr;
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* a clock that Linux has */
+    (void)pthread_cond_init(&lease->end, &attr);
+    (void)pthread_condattr_destroy(&attr);
+    (void)pthread_mutex_init(&lease->lock, NULL); /* a plain mutex: cannot fail on Linux */
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all); /* cannot fail */
@@ -126,25 +170,33 @@ weft_status weft_lease_start(weft_lease *lease, weft_task_control *control,
     const int sys = pthread_create(&lease->thread, NULL, renew, lease);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (sys != 0) {
-        weft_rt_loop_free(lease->loop);
-        lease->loop = NULL;
+        destroy(lease);
         WEFT_FAIL_SYS(err, sys, "cannot start the thread that renews the lease: %s",
                       strerrordesc_np(sys));
     }
+    lease->started = true;
     (void)pthread_setname_np(lease->thread, "weft-lease"); /* for people only */
     return WEFT_OK;
 }
 
 void weft_lease_end(weft_lease *lease)
 {
-    if (!lease->loop) {
+    if (!lease->started) {
         return;
     }
+    (void)pthread_mutex_lock(&lease->lock); /* not recursive: cannot fail */
     atomic_store(&lease->ended, true);
-    weft_rt_loop_wake(lease->loop);
+    weft_rt_loop *loop = lease->loop; /* one that is made from here on sees the end before a step */
+    (void)pthread_cond_signal(&lease->end);
+    (void)pthread_mutex_unlock(&lease->lock); /* held by this thread */
+    if (loop) {
+        weft_rt_loop_wake(loop);
+    }
     (void)pthread_join(lease->thread, NULL); /* it was created, and joins once */
     weft_rt_rpc_free(lease->rpc);
     weft_rt_loop_free(lease->loop);
+    destroy(lease);
     lease->loop = NULL;
     lease->rpc = NULL;
+    lease->started = false;
 }

@@ -29,17 +29,22 @@ typedef struct weft_lease {
     const weft_alloc *alloc;
     weft_task_control *control; /* borrowed */
     weft_rt_channel *channel;   /* borrowed */
-    weft_rt_loop *loop;         /* owned; stepped by the thread */
-    weft_rt_rpc *rpc;           /* owned; the thread's */
+    weft_rt_loop *loop; /* owned; made and stepped by the thread, once the first renewal is due;
+                           set with lock held */
+    weft_rt_rpc *rpc;   /* owned; the thread's */
     pthread_t thread;
+    bool started; /* the thread exists */
+    pthread_mutex_t lock;
+    pthread_cond_t end; /* on the monotonic clock */
     uint64_t assignment_id;
     uint64_t every_ms;
-    uint64_t due_ms; /* the thread's */
-    atomic_bool ended;
+    uint64_t due_ms;                      /* the thread's */
+    atomic_bool ended;                    /* set with lock held */
     char reason[WEFT_SESSION_TEXT_BYTES]; /* of the stop; read it after end */
 } weft_lease;
 
-/** @return WEFT_E_IO no thread; as weft_rt_loop_new. */
+/** @return WEFT_E_IO no thread. Most trainers are done before a renewal is due: it costs a thread.
+ */
 WEFT_NODISCARD weft_status weft_lease_start(weft_lease *lease, weft_task_control *control,
                                             weft_rt_channel *channel, uint64_t assignment_id,
                                             uint64_t lease_ms, const weft_alloc *a, weft_err *err);

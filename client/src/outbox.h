@@ -77,23 +77,24 @@ int64_t weft_outbox_seen(weft_outbox *outbox);
 WEFT_NODISCARD weft_status weft_outbox_keep_assignment(weft_outbox *outbox,
                                                        const weft_session_assignment *assignment,
                                                        int64_t unix_ms, weft_err *err);
-/** Its update is in place (weft_update_file_commit). Survives a power failure. */
+/** Its update is in place (weft_update_file_commit). sync: survives a power failure, too. */
 WEFT_NODISCARD weft_status weft_outbox_keep_update(weft_outbox *outbox,
                                                    const weft_session_assignment *assignment,
-                                                   const weft_session_update *update,
+                                                   const weft_session_update *update, bool sync,
                                                    weft_err *err);
 /** It is to be abandoned. */
 WEFT_NODISCARD weft_status weft_outbox_keep_abandon(weft_outbox *outbox, const char *reason,
                                                     bool declined, weft_err *err);
 /**
- * What is open, for weft_session_new. An update whose file is gone or has another size does not
- * count.
+ * What is open, for weft_session_new. An update whose file is gone or has other bytes does not
+ * count (it is read to see).
  * @param arena  for the texts.
  * @return WEFT_E_NOTFOUND nothing is open.
  */
 WEFT_NODISCARD weft_status weft_outbox_load_record(weft_outbox *outbox, weft_session_record *ret,
                                                    weft_arena *arena, weft_err *err);
-/** Into the history; the update's file goes away after that. */
+/** Into the history; the update's file goes away after that (an accepted one may be the next one's
+ * spare). */
 WEFT_NODISCARD weft_status weft_outbox_close_assignment(weft_outbox *outbox,
                                                         const weft_session_action *close,
                                                         const char *client, int64_t unix_ms,

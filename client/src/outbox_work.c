@@ -48,14 +48,14 @@ static weft_status update_header(weft_outbox *outbox, const weft_buf *blob, weft
 }
 
 weft_status weft_outbox_keep_update(weft_outbox *outbox, const weft_session_assignment *a,
-                                    const weft_session_update *update, weft_err *err)
+                                    const weft_session_update *update, bool sync, weft_err *err)
 {
     weft_msg_update_header msg;
     weft_convert_update_msg(&msg, a, update, 0);
     weft_buf blob;
     weft_buf_init(&blob, outbox->alloc, WEFT_MAX_CONTROL_BYTES);
     weft_status status = weft_msg_update_header_encode(&blob, &msg, err);
-    if (status == WEFT_OK) {
+    if (status == WEFT_OK && sync) {
         status = weft_outbox_db_durable(outbox, true, err);
     }
     if (status == WEFT_OK) {
@@ -63,7 +63,7 @@ weft_status weft_outbox_keep_update(weft_outbox *outbox, const weft_session_assi
     }
     weft_buf_done(&blob);
     WEFT_TRY(status);
-    return weft_outbox_db_durable(outbox, false, err);
+    return sync ? weft_outbox_db_durable(outbox, false, err) : WEFT_OK;
 }
 
 weft_status weft_outbox_keep_abandon(weft_outbox *outbox, const char *reason, bool declined,
@@ -96,8 +96,9 @@ static weft_status read_record(weft_outbox *outbox, weft_session_record *ret, sq
         WEFT_TRY(weft_msg_update_header_decode(&msg, sqlite3_column_blob(stmt, 1),
                                                (size_t)sqlite3_column_bytes(stmt, 1), arena, err));
         WEFT_TRY(weft_convert_update(&r.update, &msg, err));
-        r.has_update =
-            weft_update_file_present(outbox->dir, r.assignment.assignment_id, r.update.total_bytes);
+        WEFT_TRY(weft_update_file_intact(&r.has_update, outbox->dir, r.assignment.assignment_id,
+                                         r.update.total_bytes, r.update.digest, outbox->alloc,
+                                         err));
     }
     if (!r.has_update) {
         memset(&r.update, 0, sizeof r.update);
@@ -196,8 +197,11 @@ weft_status weft_outbox_close_assignment(weft_outbox *outbox, const weft_session
         status = move_to_history(outbox, close, &receipt, unix_ms, err);
     }
     weft_buf_done(&receipt);
-    if (status == WEFT_OK) {
-        weft_update_file_remove(outbox->dir, close->u.close.assignment->assignment_id);
+    const uint64_t id = close->u.close.assignment->assignment_id;
+    if (status == WEFT_OK && close->u.close.outcome == WEFT_OUTCOME_ACCEPTED) {
+        weft_update_file_recycle(outbox->dir, id, close->u.close.bytes);
+    } else if (status == WEFT_OK) {
+        weft_update_file_remove(outbox->dir, id);
     }
     return status;
 }

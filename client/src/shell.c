@@ -85,7 +85,7 @@ static weft_status fetch(weft_client *client, const weft_session_action *f, weft
         weft_base_free(client->base);
         client->base = NULL;
         WEFT_TRY(weft_base_open(&client->base, client->options.state_dir, f->u.fetch.digest,
-                                f->u.fetch.bytes, client->alloc, err));
+                                f->u.fetch.bytes, &client->memory, client->alloc, err));
     }
     if (f->u.fetch.from_zero) {
         WEFT_TRY(weft_base_reset(client->base, err));
@@ -207,6 +207,21 @@ static void keep_seen(weft_client *client, const weft_session_event *event)
         }
         client->seen_unix_ms = now;
     }
+}
+
+void weft_client_rest(weft_client *client)
+{
+    weft_err err = WEFT_ERR_INIT;
+    if (client->memory.size == 0 || client->map.weights) {
+        return;
+    }
+    if (client->base && weft_base_rest(client->base, &err) != WEFT_OK) {
+        weft_log_line(&client->log, WEFT_LOG_WARN, "event=base_not_kept reason=\"%s\"", err.msg);
+    }
+    weft_base_free(client->base);
+    client->base = NULL;
+    weft_base_memory_done(&client->memory);
+    weft_update_file_drop_spare(client->options.state_dir);
 }
 
 weft_status weft_client_feed(weft_client *client, const weft_session_event *event, weft_err *err)

@@ -3,6 +3,7 @@
  * TRAIN and STORE: map the base version, let the host's trainer at a private copy of it, encode the
  * difference into the outbox. Called by shell.c; owner thread.
  */
+#include "base/clock.h"
 #include "client_priv.h"
 #include "update/delta.h"
 
@@ -46,6 +47,11 @@ static weft_status fill_info(weft_task_info *ret, const weft_client *client,
                             .n_params = (size_t)(a->base_bytes / sizeof(float))};
     return weft_session_train_seed(&ret->seed, a->plan.seed, client->identity.name, a->job,
                                    a->round, err);
+}
+
+static uint64_t now_ms(void)
+{
+    return weft_clock_system.mono_ms(weft_clock_system.self);
 }
 
 /* What the trainer reports, as far as it makes sense. */
@@ -96,8 +102,10 @@ static weft_status train(weft_client *client, const weft_session_assignment *a,
     weft_lease lease;
     WEFT_TRY(weft_lease_start(&lease, &control, weft_transport_lend_channel(client->transport),
                               a->assignment_id, a->lease_ms, client->alloc, err));
+    const uint64_t begin = now_ms();
     const weft_status status =
         run_trainer(client, data, &info, &control, &event->u.trained.n_examples, metrics, err);
+    client->train_ms = now_ms() - begin;
     weft_lease_end(&lease);
     if (atomic_load(&control.lease_stop)) {
         event->u.trained.stopped = true;
@@ -127,6 +135,33 @@ void weft_client_train(weft_client *client, const weft_session_assignment *a,
     }
 }
 
+/* To wait for the disk is worth it for what took longer than this to train; of what is masked,
+ * another version must never be sent. */
+static bool must_sync(const weft_client *client, const weft_session_assignment *a)
+{
+    return a->secure_aggregation || client->train_ms >= client->options.sync_above_ms;
+}
+
+/* A model in memory in place, over the weights; of a mapped one never more than a window. */
+static weft_status encode(weft_delta_result *ret, weft_update_file *file, weft_base_map *map,
+                          uint64_t n_examples, const weft_delta_options *options,
+                          const weft_alloc *a, weft_err *err)
+{
+    const size_t size = (size_t)map->n_params * sizeof(float);
+    if (map->lent) {
+        uint8_t *bytes = (void *)map->weights;
+        WEFT_TRY(weft_delta_encode_to(ret, bytes, size, map->weights, map->base, map->n_params,
+                                      n_examples, options, a, err));
+        return weft_update_file_write(file, bytes, (size_t)ret->bytes, err);
+    }
+    const weft_delta_sink sink = {.write = weft_update_file_write,
+                                  .self = file,
+                                  .passed = size > LARGE_BYTES ? weft_base_map_passed : NULL,
+                                  .passed_self = map};
+    return weft_delta_encode(ret, &sink, map->weights, map->base, map->n_params, n_examples,
+                             options, a, err);
+}
+
 /* Delta, clip, encode, write: the bytes and their digest into update. */
 static weft_status write_update(weft_client *client, const weft_session_assignment *a,
                                 weft_session_update *update, weft_err *err)
@@ -134,21 +169,15 @@ static weft_status write_update(weft_client *client, const weft_session_assignme
     const char *dir = client->options.state_dir;
     weft_update_file file;
     WEFT_TRY(weft_update_file_begin(&file, dir, a->assignment_id, a->base_bytes, err));
-    const bool large = a->base_bytes > LARGE_BYTES;
-    const weft_delta_sink sink = {.write = weft_update_file_write,
-                                  .self = &file,
-                                  .passed = large ? weft_base_map_passed : NULL,
-                                  .passed_self = &client->map};
     const weft_delta_options options = {.codec = weft_codec_find(a->encoding),
                                         .clip_norm = a->clip_norm,
                                         .exact = a->task == WEFT_TASK_STATS,
                                         .max_examples = a->max_examples};
     weft_delta_result result;
     weft_status status =
-        weft_delta_encode(&result, &sink, client->map.weights, client->map.base,
-                          client->map.n_params, update->n_examples, &options, client->alloc, err);
+        encode(&result, &file, &client->map, update->n_examples, &options, client->alloc, err);
     if (status == WEFT_OK) {
-        status = weft_update_file_commit(&file, err);
+        status = weft_update_file_commit(&file, must_sync(client, a), err);
     }
     weft_update_file_done(&file);
     WEFT_TRY(status);
@@ -188,7 +217,7 @@ static weft_status store(weft_client *client, const weft_session_assignment *a,
     if (a->task != WEFT_TASK_EVALUATE) {
         WEFT_TRY(write_leased(client, a, &update, err));
     }
-    WEFT_TRY(weft_outbox_keep_update(client->outbox, a, &update, err));
+    WEFT_TRY(weft_outbox_keep_update(client->outbox, a, &update, must_sync(client, a), err));
     event->u.stored.total_bytes = update.total_bytes;
     memcpy(event->u.stored.digest, update.digest, sizeof update.digest);
     return WEFT_OK;

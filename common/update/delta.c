@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A client's update: delta, clip, encode, hash; two passes in small blocks. */
+/* A client's update: delta, clip, encode, hash; one or two passes in small blocks. */
 #include "update/delta.h"
 
 #include "base/limits.h"
@@ -97,6 +97,13 @@ static float toward_zero(double x)
     return f;
 }
 
+static void scale_block(float *block, size_t n, double scale)
+{
+    for (size_t i = 0; scale < 1.0 && i < n; i++) {
+        block[i] = toward_zero((double)block[i] * scale);
+    }
+}
+
 static weft_status emit(weft_delta_result *ret, const source *s, const weft_codec *codec,
                         double scale, weft_hash *hash, weft_err *err)
 {
@@ -105,9 +112,7 @@ static weft_status emit(weft_delta_result *ret, const source *s, const weft_code
     for (uint64_t first = 0; first < s->n; first += STEP) {
         const size_t n = step_at(s, first);
         read_delta(block, s, first, n);
-        for (size_t i = 0; scale < 1.0 && i < n; i++) {
-            block[i] = toward_zero((double)block[i] * scale);
-        }
+        scale_block(block, n, scale);
         const size_t size = (size_t)codec->size_bytes(n);
         codec->encode(bytes, block, n);
         WEFT_TRY(weft_hash_add(hash, bytes, size, err));
@@ -135,6 +140,26 @@ static weft_status check_arguments(uint64_t n_params, uint64_t n_examples,
     return WEFT_OK;
 }
 
+/* From the norm in r. */
+static weft_status choose_scale(weft_delta_result *r, double *ret_scale,
+                                const weft_delta_options *options, weft_err *err)
+{
+    r->clipped = r->norm > options->clip_norm;
+    if (r->clipped && options->exact) {
+        WEFT_FAIL(err, WEFT_E_LIMIT,
+                  "the L2 norm %.9g is above the job's clip_norm %.9g, and statistics cannot be "
+                  "scaled: raise aggregation.clip_norm",
+                  r->norm, options->clip_norm);
+    }
+    *ret_scale = r->clipped ? options->clip_norm / r->norm * CLIP_MARGIN : 1.0;
+    return WEFT_OK;
+}
+
+static uint64_t weight_to_send(uint64_t n_examples, const weft_delta_options *options)
+{
+    return n_examples < options->max_examples ? n_examples : options->max_examples;
+}
+
 weft_status weft_delta_encode(weft_delta_result *ret, const weft_delta_sink *sink,
                               const float *weights, const float *base, uint64_t n_params,
                               uint64_t n_examples, const weft_delta_options *options,
@@ -145,15 +170,9 @@ weft_status weft_delta_encode(weft_delta_result *ret, const weft_delta_sink *sin
     const weft_codec *codec = options->codec ? options->codec : &weft_codec_f32;
     weft_delta_result r = {0};
     WEFT_TRY(measure(&r.norm, &s, err));
-    r.clipped = r.norm > options->clip_norm;
-    if (r.clipped && options->exact) {
-        WEFT_FAIL(err, WEFT_E_LIMIT,
-                  "the L2 norm %.9g is above the job's clip_norm %.9g, and statistics cannot be "
-                  "scaled: raise aggregation.clip_norm",
-                  r.norm, options->clip_norm);
-    }
-    const double scale = r.clipped ? options->clip_norm / r.norm * CLIP_MARGIN : 1.0;
-    r.n_examples = n_examples < options->max_examples ? n_examples : options->max_examples;
+    double scale = 1.0;
+    WEFT_TRY(choose_scale(&r, &scale, options, err));
+    r.n_examples = weight_to_send(n_examples, options);
     weft_hash *hash = NULL;
     WEFT_TRY(weft_hash_new(&hash, a, err));
     const weft_status status = emit(&r, &s, codec, scale, hash, err);
@@ -173,6 +192,54 @@ static weft_status write_memory(void *self, const uint8_t *data, size_t n, weft_
     return WEFT_OK;
 }
 
+/* Unscaled, which is right unless the norm says otherwise in the end. */
+static weft_status emit_whole(weft_delta_result *ret, uint8_t *out, const source *s,
+                              weft_hash *hash, weft_err *err)
+{
+    float block[STEP];
+    weft_norm norm;
+    weft_norm_init(&norm);
+    for (uint64_t first = 0; first < s->n; first += STEP) {
+        const size_t n = step_at(s, first);
+        read_delta(block, s, first, n);
+        weft_norm_add(&norm, block, n);
+        if (!isfinite(weft_norm_square(&norm))) {
+            return not_finite(s, block, first, n, err);
+        }
+        uint8_t *at = out + first * sizeof(float);
+        weft_codec_f32.encode(at, block, n);
+        WEFT_TRY(weft_hash_add(hash, at, n * sizeof(float), err));
+    }
+    ret->norm = weft_norm_get(&norm);
+    return weft_hash_finish(ret->digest, hash, err);
+}
+
+/* What is there, scaled: f32 gives back the very values that went in. */
+static weft_status scale_whole(weft_delta_result *ret, uint8_t *out, const source *s, double scale,
+                               weft_hash *hash, weft_err *err)
+{
+    float block[STEP];
+    for (uint64_t first = 0; first < s->n; first += STEP) {
+        const size_t n = step_at(s, first);
+        uint8_t *at = out + first * sizeof(float);
+        WEFT_TRY(weft_codec_f32.decode(block, n, at, n * sizeof(float), err));
+        scale_block(block, n, scale);
+        weft_codec_f32.encode(at, block, n);
+        WEFT_TRY(weft_hash_add(hash, at, n * sizeof(float), err));
+    }
+    return weft_hash_finish(ret->digest, hash, err);
+}
+
+static weft_status encode_f32_to(weft_delta_result *ret, uint8_t *out, const source *s,
+                                 const weft_delta_options *options, weft_hash *hash, weft_err *err)
+{
+    WEFT_TRY(emit_whole(ret, out, s, hash, err));
+    double scale = 1.0;
+    WEFT_TRY(choose_scale(ret, &scale, options, err));
+    ret->bytes = weft_codec_f32.size_bytes(s->n);
+    return ret->clipped ? scale_whole(ret, out, s, scale, hash, err) : WEFT_OK;
+}
+
 weft_status weft_delta_encode_to(weft_delta_result *ret, uint8_t *out, size_t out_size,
                                  const float *weights, const float *base, uint64_t n_params,
                                  uint64_t n_examples, const weft_delta_options *options,
@@ -186,5 +253,17 @@ weft_status weft_delta_encode_to(weft_delta_result *ret, uint8_t *out, size_t ou
     }
     uint8_t *at = out;
     const weft_delta_sink sink = {.write = write_memory, .self = &at};
-    return weft_delta_encode(ret, &sink, weights, base, n_params, n_examples, options, a, err);
+    if (codec != &weft_codec_f32) {
+        return weft_delta_encode(ret, &sink, weights, base, n_params, n_examples, options, a, err);
+    }
+    WEFT_TRY(check_arguments(n_params, n_examples, options, err));
+    const source s = {weights, base, n_params, &sink};
+    weft_delta_result r = {.n_examples = weight_to_send(n_examples, options)};
+    weft_hash *hash = NULL;
+    WEFT_TRY(weft_hash_new(&hash, a, err));
+    const weft_status status = encode_f32_to(&r, out, &s, options, hash, err);
+    weft_hash_free(hash);
+    WEFT_TRY(status);
+    *ret = r;
+    return WEFT_OK;
 }

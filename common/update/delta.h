@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a client sends back: delta = new weights - base weights, clipped to the job's L2 norm,
- * encoded, hashed. Two passes over the weights in small blocks; nothing of the model's size is
- * allocated. The bytes depend on the arguments only. Pure; any thread.
+ * encoded, hashed. In small blocks; nothing of the model's size is allocated. Two passes over the
+ * weights where the bytes leave at once (their norm decides about them), one into memory. The bytes
+ * depend on the arguments only. Pure; any thread.
  */
 #ifndef WEFT_UPDATE_DELTA_H
 #define WEFT_UPDATE_DELTA_H
@@ -55,7 +56,7 @@ WEFT_NODISCARD weft_status weft_delta_encode(weft_delta_result *ret, const weft_
                                              weft_err *err);
 
 /**
- * The same into memory.
+ * The same into memory; what lies there after a failure says nothing.
  * @param out  [out_size], out_size >= codec's size_bytes(n_params), or WEFT_E_LIMIT. May be the
  *             memory of weights itself (f32 in place); no other overlap.
  */

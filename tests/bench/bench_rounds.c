@@ -199,6 +199,7 @@ static void measure(world *w, const model *m, unsigned n, const options *o)
     (void)snprintf(name, sizeof name, "%s %s n=%u%s", w->plain ? "plain" : "mtls", m->name, n,
                    o->durable ? " durable" : "");
     (void)snprintf(job.name, sizeof job.name, "bench-%s-%u", m->name, n);
+    w->durable = o->durable;
     const result r = run_case(w, &job, o->seconds);
     const reference ref = find_reference(m, n);
     const double budget_mb = 64 + 5 * (double)m->n_params * 4 / 1e6 + 0.15 * n;
@@ -257,7 +258,8 @@ static const char usage[] =
     "  --transport NAME    mtls or plain (default: both)\n"
     "  --model NAME        2nn (0.8 MB), cnn (6.65 MB) or 50mb (default: all)\n"
     "  --clients N         only the cases with so many\n"
-    "  --durable           receipts promise that the update is on disk (the peer keeps nothing)\n"
+    "  --durable           both ends wait for their disks, for each update (the peer keeps "
+    "nothing)\n"
     "  --keep              leave the folders\n"
     "WEFT_BENCH_FLWR=1 measures Flower in the same run, where WEFT_BENCH_PYTHON (python3) has "
     "flwr\n"

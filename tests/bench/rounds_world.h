@@ -33,6 +33,7 @@ typedef struct world {
     int coordinator_out;
     pid_t clients[WORLD_MAX_CLIENTS];
     unsigned n_clients; /* running */
+    bool durable;       /* clients wait for their disk, whatever the training took */
     world_board *board;
 } world;
 

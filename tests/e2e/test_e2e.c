@@ -249,23 +249,32 @@ static void test_kill_9__of_the_coordinator_the_same_round_goes_on(void **state)
     check_store();
 }
 
-/* Until the client has fetched the round's weights: from then on it trains, and needs nobody. */
-static void wait_for_base(const char *name)
+/* Until the client trains, which needs nobody else: then it has a thread that renews the lease. */
+static void wait_for_training(const fed_proc *client)
 {
-    char folder[80];
-    (void)snprintf(folder, sizeof folder, "client-%s", name); /* fits */
     for (int i = 0; i < FED_WAIT_S * 50; i++) {
         glob_t found;
-        char pattern[PATH_MAX];
-        (void)snprintf(pattern, sizeof pattern, "%s/base-*.bin", fed_path(&f, folder)); /* fits */
-        const int status = glob(pattern, 0, NULL, &found);
-        globfree(&found);
-        if (status == 0) {
+        char pattern[64];
+        (void)snprintf(pattern, sizeof pattern, "/proc/%ld/task/*/comm", (long)client->pid);
+        bool trains = false;
+        if (glob(pattern, 0, NULL, &found) == 0) {
+            for (size_t k = 0; k < found.gl_pathc; k++) {
+                char name[32] = "";
+                FILE *file = fopen(found.gl_pathv[k], "re");
+                trains = trains || (file && fgets(name, sizeof name, file) &&
+                                    strcmp(name, "weft-lease\n") == 0);
+                if (file) {
+                    (void)fclose(file); /* only read */
+                }
+            }
+            globfree(&found);
+        }
+        if (trains) {
             return;
         }
         fed_pump(&f, 20);
     }
-    fail_msg("%s did not fetch the weights", name);
+    fail_msg("the client does not train");
 }
 
 /* The coordinator is frozen while the client trains, so that it dies with its update unsent. */
@@ -277,7 +286,7 @@ static void test_kill_9__of_a_client_uploads_without_training_again(void **state
     fed_enrol(&f, "north");
     fed_proc *client = start("north", SLOW_DATA);
     fed_wait(&f, client, "event=assigned job=digits round=1");
-    wait_for_base("north");
+    wait_for_training(client);
     fed_kill(&f, f.weftd, SIGSTOP);
     fed_wait(&f, client, "event=trained job=digits round=1");
     assert_int_equal(fed_count(client, "event=uploaded"), 0);

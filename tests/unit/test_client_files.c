@@ -21,12 +21,18 @@ typedef struct fixture {
     uint8_t bytes[SIZE];
     uint8_t digest[32];
     weft_base *b;
+    weft_base_memory *memory; /* lent to b, or NULL */
+    weft_base_memory lent;
+    bool in_memory;
 } fixture;
 
 static void begin(fixture *f)
 {
     f->dir = test_dir_new();
     f->b = NULL;
+    f->memory = NULL;
+    f->in_memory = false;
+    weft_base_memory_init(&f->lent, &weft_alloc_std);
     for (size_t i = 0; i < SIZE; i++) {
         f->bytes[i] = (uint8_t)(i * 7 + i / 256);
     }
@@ -37,12 +43,14 @@ static void open_base(fixture *f)
 {
     weft_base_free(f->b);
     f->b = NULL;
-    assert_ok(weft_base_open(&f->b, f->dir, f->digest, SIZE, &weft_alloc_std, &assert_err));
+    assert_ok(
+        weft_base_open(&f->b, f->dir, f->digest, SIZE, f->memory, &weft_alloc_std, &assert_err));
 }
 
 static void end(fixture *f)
 {
     weft_base_free(f->b);
+    weft_base_memory_done(&f->lent);
     test_dir_done(f->dir);
 }
 
@@ -215,7 +223,7 @@ static void test_base__zeros_take_no_room(void **state)
     assert_ok(weft_hash_finish(digest, h, &assert_err));
     weft_hash_free(h);
     weft_base *b = NULL;
-    assert_ok(weft_base_open(&b, dir, digest, BIG, &weft_alloc_std, &assert_err));
+    assert_ok(weft_base_open(&b, dir, digest, BIG, NULL, &weft_alloc_std, &assert_err));
     const weft_view piece = {zeros, sizeof zeros};
     for (int i = 0; i < BIG >> 20; i++) {
         assert_ok(weft_base_add(b, &piece, 1, &assert_err));
@@ -233,7 +241,7 @@ static void test_base__zeros_take_no_room(void **state)
     assert_int_equal(st.st_size, BIG);
     assert_true(st.st_blocks * 512 < BIG / 2);
     b = NULL;
-    assert_ok(weft_base_open(&b, dir, digest, BIG, &weft_alloc_std, &assert_err));
+    assert_ok(weft_base_open(&b, dir, digest, BIG, NULL, &weft_alloc_std, &assert_err));
     assert_true(weft_base_complete(b));
     weft_base_free(b);
     test_dir_done(dir);
@@ -244,9 +252,13 @@ static weft_status open_once(const weft_alloc *a, void *arg)
     fixture *f = arg;
     weft_base *b = NULL;
     weft_err err = WEFT_ERR_INIT;
-    WEFT_TRY(weft_base_open(&b, f->dir, f->digest, SIZE, a, &err));
+    weft_base_memory memory;
+    weft_base_memory_init(&memory, a);
+    const weft_status status =
+        weft_base_open(&b, f->dir, f->digest, SIZE, f->in_memory ? &memory : NULL, a, &err);
     weft_base_free(b);
-    return WEFT_OK;
+    weft_base_memory_done(&memory);
+    return status;
 }
 
 static void test_base_open__every_allocation_may_fail(void **state)
@@ -255,6 +267,78 @@ static void test_base_open__every_allocation_may_fail(void **state)
     fixture f;
     begin(&f);
     test_every_allocation_may_fail(open_once, &f);
+    f.in_memory = true;
+    test_every_allocation_may_fail(open_once, &f);
+    end(&f);
+}
+
+/* ---- base in memory ------------------------------------------------------------------------- */
+
+static void test_base_memory__comes_into_the_folder_when_it_rests(void **state)
+{
+    (void)state;
+    fixture f;
+    char whole[96];
+    begin(&f);
+    f.memory = &f.lent;
+    name_of(&f, ".bin", whole);
+    open_base(&f);
+    add(&f, 70000);
+    assert_ok(weft_base_rest(f.b, &assert_err)); /* nothing to keep yet */
+    add(&f, SIZE - 70000);
+    assert_ok(weft_base_finish(f.b, &assert_err));
+    assert_false(exists(&f, whole));
+    assert_ok(weft_base_rest(f.b, &assert_err));
+    assert_true(exists(&f, whole));
+    weft_base_free(f.b);
+    f.b = NULL;
+    weft_base_memory_done(&f.lent); /* other memory: the bytes come from the file */
+    open_base(&f);
+    assert_true(weft_base_complete(f.b));
+    assert_memory_equal(f.lent.base, f.bytes, SIZE);
+    weft_base_map map = {0};
+    assert_ok(weft_base_map_new(&map, f.b, &assert_err));
+    memset(map.weights, 0, SIZE);
+    assert_memory_equal(map.base, f.bytes, SIZE); /* training does not touch it */
+    weft_base_map_done(&map);
+    end(&f);
+}
+
+static void test_base_memory__takes_no_wrong_bytes(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    f.memory = &f.lent;
+    open_base(&f);
+    f.bytes[12345] ^= 1;
+    add(&f, SIZE);
+    assert_int_equal(weft_base_finish(f.b, NULL), WEFT_E_FORMAT);
+    assert_int_equal(weft_base_have(f.b), 0);
+    f.bytes[12345] ^= 1;
+    add(&f, 10);
+    assert_ok(weft_base_reset(f.b, &assert_err));
+    add(&f, SIZE);
+    assert_ok(weft_base_finish(f.b, &assert_err));
+    assert_memory_equal(f.lent.base, f.bytes, SIZE);
+    end(&f);
+}
+
+static void test_base_memory__a_large_one_is_a_file(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    weft_base *b = NULL;
+    assert_ok(weft_base_open(&b, f.dir, f.digest, WEFT_BASE_MEMORY_BYTES + 4, &f.lent,
+                             &weft_alloc_std, &assert_err));
+    assert_int_equal(f.lent.size, 0);
+    weft_base_free(b);
+    b = NULL;
+    assert_ok(weft_base_open(&b, f.dir, f.digest, WEFT_BASE_MEMORY_BYTES, &f.lent, &weft_alloc_std,
+                             &assert_err));
+    assert_int_equal(f.lent.size, WEFT_BASE_MEMORY_BYTES);
+    weft_base_free(b);
     end(&f);
 }
 
@@ -276,7 +360,7 @@ static void test_update_file__is_there_whole_or_not_at_all(void **state)
     assert_ok(weft_update_file_write(&file, f.bytes, 1000, &assert_err));
     assert_ok(weft_update_file_write(&file, zeros, sizeof zeros, &assert_err));
     assert_ok(weft_update_file_write(&file, f.bytes + 1000, 24, &assert_err));
-    assert_ok(weft_update_file_commit(&file, &assert_err));
+    assert_ok(weft_update_file_commit(&file, true, &assert_err));
     weft_update_file_done(&file);                          /* harmless */
     assert_true(weft_update_file_present(f.dir, 9, 6024)); /* what was written, not what was said */
     assert_false(weft_update_file_present(f.dir, 9, 6023));
@@ -291,6 +375,50 @@ static void test_update_file__is_there_whole_or_not_at_all(void **state)
     assert_memory_equal(back.data + 1000, zeros, sizeof zeros);
     assert_memory_equal(back.data + 6000, f.bytes + 1000, 24);
     weft_buf_done(&back);
+    end(&f);
+}
+
+/* The next update of the same size overwrites an accepted one, zeros included. */
+static void test_update_file__an_accepted_one_makes_room_for_the_next(void **state)
+{
+    (void)state;
+    fixture f;
+    begin(&f);
+    weft_update_file file;
+    char path[4096];
+    struct stat first;
+    struct stat second;
+    assert_ok(weft_update_file_begin(&file, f.dir, 9, 6000, &assert_err));
+    assert_ok(weft_update_file_write(&file, f.bytes, 6000, &assert_err));
+    assert_ok(weft_update_file_commit(&file, false, &assert_err));
+    assert_ok(weft_update_file_path(path, sizeof path, f.dir, 9, &assert_err));
+    assert_int_equal(stat(path, &first), 0);
+    weft_update_file_recycle(f.dir, 9, 6000);
+    assert_false(weft_update_file_present(f.dir, 9, 6000));
+    static const uint8_t zeros[5000];
+    assert_ok(weft_update_file_begin(&file, f.dir, 10, 6000, &assert_err));
+    assert_ok(weft_update_file_write(&file, zeros, sizeof zeros, &assert_err));
+    assert_ok(weft_update_file_write(&file, f.bytes, 1000, &assert_err));
+    assert_ok(weft_update_file_commit(&file, false, &assert_err));
+    assert_ok(weft_update_file_path(path, sizeof path, f.dir, 10, &assert_err));
+    assert_int_equal(stat(path, &second), 0);
+    assert_true(second.st_ino == first.st_ino);
+    weft_buf back;
+    weft_buf_init(&back, &weft_alloc_std, SIZE);
+    assert_ok(weft_file_read(&back, path, &assert_err));
+    assert_int_equal(back.size, 6000);
+    assert_memory_equal(back.data, zeros, sizeof zeros);
+    assert_memory_equal(back.data + 5000, f.bytes, 1000);
+    weft_buf_done(&back);
+    weft_update_file_recycle(f.dir, 10, 6000);
+    assert_ok(weft_update_file_begin(&file, f.dir, 11, 4000, &assert_err)); /* of another size */
+    assert_ok(weft_update_file_write(&file, zeros, 4000, &assert_err));
+    assert_ok(weft_update_file_commit(&file, false, &assert_err));
+    assert_false(exists(&f, "update-spare"));
+    assert_true(weft_update_file_present(f.dir, 11, 4000));
+    weft_update_file_recycle(f.dir, 11, 4000);
+    weft_update_file_drop_spare(f.dir);
+    assert_false(exists(&f, "update-spare"));
     end(&f);
 }
 
@@ -362,7 +490,11 @@ int main(void)
         cmocka_unit_test(test_base_map__training_does_not_touch_the_base),
         cmocka_unit_test(test_base__zeros_take_no_room),
         cmocka_unit_test(test_base_open__every_allocation_may_fail),
+        cmocka_unit_test(test_base_memory__comes_into_the_folder_when_it_rests),
+        cmocka_unit_test(test_base_memory__takes_no_wrong_bytes),
+        cmocka_unit_test(test_base_memory__a_large_one_is_a_file),
         cmocka_unit_test(test_update_file__is_there_whole_or_not_at_all),
+        cmocka_unit_test(test_update_file__an_accepted_one_makes_room_for_the_next),
         cmocka_unit_test(test_files__a_full_disk_is_told),
         cmocka_unit_test(test_sweep__removes_what_crashes_left),
     };

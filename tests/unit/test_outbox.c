@@ -3,6 +3,7 @@
 #include "support/support.h"
 
 #include "base/file.h"
+#include "crypto/hash.h"
 #include "files.h"
 #include "outbox.h"
 #include "wire/wire.h"
@@ -71,7 +72,7 @@ static weft_session_assignment assignment(void)
 static weft_session_update update(void)
 {
     weft_session_update u = {.total_bytes = 4, .n_examples = 17};
-    memset(u.digest, 0xCD, sizeof u.digest);
+    assert_ok(weft_sha256(u.digest, "abcd", 4, &assert_err));
     assert_ok(weft_metrics_set(&u.metrics, "loss", 0.1, &assert_err));
     assert_ok(weft_metrics_set(&u.metrics, "accuracy", 1.0 / 3.0, &assert_err));
     return u;
@@ -82,7 +83,7 @@ static void put_update_file(const fixture *f, uint64_t id)
     weft_update_file file;
     assert_ok(weft_update_file_begin(&file, f->path, id, 4, &assert_err));
     assert_ok(weft_update_file_write(&file, (const uint8_t *)"abcd", 4, &assert_err));
-    assert_ok(weft_update_file_commit(&file, &assert_err));
+    assert_ok(weft_update_file_commit(&file, true, &assert_err));
 }
 
 /* WEFT_E_NOTFOUND or the record; its texts are compared in here. */
@@ -324,7 +325,7 @@ static void test_update__counts_only_with_its_file(void **state)
     const weft_session_update u = update();
     assert_ok(weft_outbox_keep_assignment(f.o, &a, 1, &assert_err));
     put_update_file(&f, a.assignment_id);
-    assert_ok(weft_outbox_keep_update(f.o, &a, &u, &assert_err));
+    assert_ok(weft_outbox_keep_update(f.o, &a, &u, true, &assert_err));
     reopen(&f);
     assert_ok(load(&f, &r));
     assert_true(r.has_update);
@@ -333,6 +334,14 @@ static void test_update__counts_only_with_its_file(void **state)
     assert_memory_equal(r.update.digest, u.digest, 32);
     assert_int_equal(r.update.metrics.n, 2);
     assert_true(r.update.metrics.item[1].value == 1.0 / 3.0);
+    char path[4096];
+    assert_ok(weft_update_file_path(path, sizeof path, f.path, a.assignment_id, &assert_err));
+    assert_ok(weft_file_write(path, "abc", 4, 0600, &assert_err)); /* as a power cut may leave it */
+    assert_ok(load(&f, &r));
+    assert_false(r.has_update);
+    assert_ok(weft_file_write(path, "abcd", 4, 0600, &assert_err));
+    assert_ok(load(&f, &r));
+    assert_true(r.has_update);
     weft_update_file_remove(f.path, a.assignment_id);
     assert_ok(load(&f, &r));
     assert_false(r.has_update); /* to be trained anew: there is nothing to send */
@@ -350,7 +359,7 @@ static void test_update__of_an_evaluation_needs_no_file(void **state)
     weft_session_update u = update();
     u.total_bytes = 0;
     assert_ok(weft_outbox_keep_assignment(f.o, &a, 1, &assert_err));
-    assert_ok(weft_outbox_keep_update(f.o, &a, &u, &assert_err));
+    assert_ok(weft_outbox_keep_update(f.o, &a, &u, true, &assert_err));
     assert_ok(load(&f, &r));
     assert_true(r.has_update);
     end(&f);
@@ -393,7 +402,7 @@ static void test_crash__keeps_each_step(void **state)
             s = s == WEFT_OK ? weft_outbox_keep_assignment(o, &a, 1, NULL) : s;
             if (s == WEFT_OK && steps >= 2) {
                 put_update_file(&f, a.assignment_id);
-                s = steps >= 3 ? weft_outbox_keep_update(o, &a, &u, NULL) : s;
+                s = steps >= 3 ? weft_outbox_keep_update(o, &a, &u, true, NULL) : s;
             }
             if (s == WEFT_OK && steps >= 4) {
                 s = weft_outbox_keep_abandon(o, "late", false, NULL);

@@ -170,10 +170,14 @@ typedef struct weft_client_options {
     void (*log)(void *arg, weft_log_severity severity, const char *line);
     void *log_arg;
     int observe; /* nonzero: only info, receipt and history, also beside a process that runs */
+    /* An update whose training took so long or longer is on disk before any of it is sent. A
+     * quicker one survives the process, but a power cut costs its training again. Default 1000;
+     * 0: wait for the disk in any case. */
+    uint32_t sync_above_ms;
 } weft_client_options;
 #define WEFT_CLIENT_OPTIONS_INIT                                                                   \
     {                                                                                              \
-        sizeof(weft_client_options), NULL, NULL, 0, 0, NULL, 20000, 0, NULL, NULL, 0               \
+        sizeof(weft_client_options), NULL, NULL, 0, 0, NULL, 20000, 0, NULL, NULL, 0, 1000         \
     }
 
 /**
