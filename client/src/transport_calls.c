@@ -351,11 +351,11 @@ static weft_status send_next(weft_transport *t, weft_rt_rpc *rpc)
         weft_rt_rpc_end(rpc);
         return WEFT_OK;
     }
+    const uint32_t most = weft_pace_next(&t->pace, t->moved_ms);
     weft_chunk chunk = {.offset = t->sent,
                         .total_bytes = t->total,
                         .has_digest = t->sent == t->start,
-                        .data_bytes =
-                            left < WEFT_MAX_CHUNK_BYTES ? (uint32_t)left : WEFT_MAX_CHUNK_BYTES};
+                        .data_bytes = left < most ? (uint32_t)left : most};
     memcpy(chunk.digest, t->digest, sizeof chunk.digest);
     uint8_t head[WEFT_CHUNK_MAX_HEAD_BYTES];
     const size_t n = weft_chunk_write_head(head, &chunk, true);
@@ -411,6 +411,7 @@ void weft_transport_upload(weft_transport *t, const weft_session_assignment *ass
     t->sent = offset;
     t->total = update->total_bytes;
     t->header_sent = false;
+    t->pace = (weft_pace){0};
     memcpy(t->digest, update->digest, sizeof t->digest);
     weft_err err = WEFT_ERR_INIT;
     weft_status status = weft_update_part_encode(&call->scratch, &msg, &err);

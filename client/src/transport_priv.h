@@ -5,6 +5,7 @@
 
 #include "transport.h"
 #include "wire/chunk.h"
+#include "wire/pace.h"
 #include "wire/wire.h"
 
 /* One call and what came of it. */
@@ -44,6 +45,7 @@ struct weft_transport {
     uint64_t sent;
     uint64_t total;
     bool header_sent;
+    weft_pace pace; /* UPLOAD */
     uint8_t digest[32];
     uint64_t moved_ms; /* when the transfer moved last */
     weft_buf certificate_pem;

@@ -23,6 +23,7 @@ void weft_daemon_note(weft_daemon *d, const weft_assignment_row *row)
                                 .model_bytes = job->model_bytes,
                                 .clip_norm = job->def->clip_norm,
                                 .max_examples = job->def->max_examples,
+                                .lease_ms = job->def->lease_ms,
                                 .durability = job->def->durability};
     const uint8_t *base = row->task == WEFT_TASK_EVALUATE ? round->version : round->base;
     memcpy(note.base, base, sizeof note.base);

@@ -53,6 +53,16 @@ static void run_update(weft_item *item, void *owner)
     call->update = NULL;
 }
 
+/* As if the client had said so itself, which it may be too busy for. */
+static void upload_alive(void *owner, weft_rpc_call *call)
+{
+    if (call->update) {
+        weft_event event = {.kind = WEFT_EVENT_PROGRESS, .client = call->name};
+        event.u.progress.assignment_id = call->update->header.assignment_id;
+        weft_batch_feed(owner, &event);
+    }
+}
+
 static void to_owner(weft_daemon *d, weft_rpc_call *call)
 {
     call->request.run = run_update;
@@ -237,5 +247,6 @@ void weft_uploads_host(weft_rpc_host *host)
     host->upload_begin = upload_begin;
     host->upload_append = upload_append;
     host->upload_end = upload_end;
+    host->upload_alive = upload_alive;
     host->update_ready = update_ready;
 }

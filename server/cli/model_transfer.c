@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "crypto/hash.h"
 #include "wire/chunk.h"
+#include "wire/pace.h"
 
 enum { STEP_MS = 200, MAX_PIECES = 4096 };
 
@@ -41,6 +42,7 @@ typedef struct transfer {
     weft_rt_blob *blob;
     weft_buf header;
     bool header_sent;
+    weft_pace pace;
 } transfer;
 
 /* ---- the loop ------------------------------------------------------------------------------- */
@@ -266,10 +268,11 @@ static weft_status send_next(transfer *t, weft_rt_rpc *rpc)
         return WEFT_OK;
     }
     const uint64_t left = t->total - t->done;
+    const uint32_t most =
+        weft_pace_next(&t->pace, weft_clock_system.mono_ms(weft_clock_system.self));
     const weft_chunk chunk = {.offset = t->done,
                               .total_bytes = t->total,
-                              .data_bytes = left < WEFT_MAX_CHUNK_BYTES ? (uint32_t)left
-                                                                        : WEFT_MAX_CHUNK_BYTES};
+                              .data_bytes = left < most ? (uint32_t)left : most};
     uint8_t head[WEFT_CHUNK_MAX_HEAD_BYTES];
     const size_t n = weft_chunk_write_head(head, &chunk, true);
     const weft_status status = weft_rt_rpc_send(rpc, head, n, t->blob, t->done, chunk.data_bytes);

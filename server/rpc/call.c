@@ -20,6 +20,14 @@ static void run_gone(weft_item *item, void *owner)
     weft_rpc_call_unref(call);
 }
 
+static void run_alive(weft_item *item, void *owner)
+{
+    weft_rpc_call *call = (void *)((char *)item - offsetof(weft_rpc_call, alive));
+    atomic_store(&call->alive_posted, false);
+    call->rpc->host->upload_alive(owner, call);
+    weft_rpc_call_unref(call);
+}
+
 static void set_name(weft_rpc_call *call, const weft_rt_peer *peer)
 {
     weft_identity id;
@@ -40,12 +48,14 @@ weft_rpc_call *weft_rpc_call_new(const weft_rpc_slot *slot, weft_rt_call *rt)
     }
     call->request.run = run_request;
     call->gone.run = run_gone;
+    call->alive.run = run_alive;
     call->rpc = slot->rpc;
     call->rt = weft_rt_call_ref(rt);
     call->method = slot->method;
     atomic_init(&call->refs, 1);
     atomic_init(&call->posted, false);
     atomic_init(&call->answered, false);
+    atomic_init(&call->alive_posted, false);
     set_name(call, weft_rt_call_peer(rt));
     weft_wire_arena_init(&call->arena, WEFT_MSG_CHECK_IN_REQUEST, alloc);
     weft_rt_call_set_state(rt, call);
@@ -113,6 +123,18 @@ void weft_rpc_call_post(weft_rpc_call *call)
     atomic_store(&call->posted, true);
     if (!host->post(host->self, &call->request)) {
         weft_rpc_fail_unavailable(call, "the coordinator is stopping: try again soon");
+        weft_rpc_call_unref(call);
+    }
+}
+
+void weft_rpc_call_alive(weft_rpc_call *call)
+{
+    const weft_rpc_host *host = call->rpc->host;
+    if (atomic_exchange(&call->alive_posted, true)) {
+        return;
+    }
+    (void)weft_rpc_call_ref(call); /* the item's */
+    if (!host->post(host->self, &call->alive)) {
         weft_rpc_call_unref(call);
     }
 }

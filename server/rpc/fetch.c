@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * FetchModel of both services: one shared blob, sent in chunks of 1 MiB behind small heads, one on
- * its way at a time, so a slow reader costs nothing but its call.
+ * FetchModel of both services: one shared blob, sent in chunks of up to 1 MiB behind small heads,
+ * one on its way at a time, so a slow reader costs nothing but its call.
  *
  * The first chunk may be sent from any thread (the blob had to be loaded), the others from the
  * poller threads; `stage` decides who owns the state when the call ends meanwhile.
  */
 #include "rpc/rpc_priv.h"
+
+#include "wire/pace.h"
 
 #include <string.h>
 
@@ -17,6 +19,7 @@ typedef struct fetch {
     weft_rt_blob *blob; /* valid while STAGE_SENDING */
     uint64_t offset;    /* the next byte to send */
     uint64_t size;
+    weft_pace pace;
     uint8_t digest[WEFT_DIGEST_BYTES];
     uint64_t start; /* asked for */
 } fetch;
@@ -32,11 +35,12 @@ static void send_next(weft_rpc_call *call, fetch *f, weft_rt_blob *blob)
         return;
     }
     const uint64_t left = f->size - at;
+    const weft_clock *clock = call->rpc->host->clock;
+    const uint32_t most = weft_pace_next(&f->pace, clock->mono_ms(clock->self));
     weft_chunk chunk = {.offset = at,
                         .total_bytes = f->size,
                         .has_digest = at == f->start,
-                        .data_bytes =
-                            (uint32_t)(left < WEFT_MAX_CHUNK_BYTES ? left : WEFT_MAX_CHUNK_BYTES)};
+                        .data_bytes = left < most ? (uint32_t)left : most};
     memcpy(chunk.digest, f->digest, sizeof chunk.digest);
     uint8_t head[WEFT_CHUNK_MAX_HEAD_BYTES];
     const size_t n = weft_chunk_write_head(head, &chunk, false);

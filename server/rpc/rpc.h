@@ -43,6 +43,7 @@ typedef struct weft_rpc_assignment {
     uint64_t model_bytes;
     double clip_norm;
     uint64_t max_examples;
+    uint64_t lease_ms;
     weft_durability durability;
 } weft_rpc_assignment;
 
@@ -82,6 +83,9 @@ typedef struct weft_rpc_host {
     weft_status (*upload_append)(void *self, void *upload, uint64_t offset, const void *data,
                                  size_t n, weft_err *err);
     void (*upload_end)(void *self, void *upload);
+    /* owner thread: bytes of an upload came lately; borrowed, update may be NULL (it is decided).
+     * Told at most once every quarter of the lease. */
+    void (*upload_alive)(void *self, weft_rpc_call *call);
     /* all of an update is there, or it is refused, or its assignment is not open: call->update.
      * The call's reference and the upload become the host's. */
     void (*update_ready)(void *self, weft_rpc_call *call);
@@ -106,11 +110,13 @@ typedef struct weft_rpc_host {
 struct weft_rpc_call {
     weft_item request;
     weft_item gone;
+    weft_item alive;
     weft_rpc *rpc;
     weft_rt_call *rt; /* referenced */
     atomic_uint refs;
     atomic_bool posted;
     atomic_bool answered;
+    atomic_bool alive_posted; /* alive is on its way */
     weft_method method;
     char name[WEFT_MAX_NAME_BYTES + 1]; /* of the caller; "" when anonymous */
     bool authenticated;

@@ -27,6 +27,8 @@ bool weft_rpc_call_decode(weft_rpc_call *call, weft_msg_kind kind, weft_rt_messa
 bool weft_rpc_call_decode_bytes(weft_rpc_call *call, weft_msg_kind kind, weft_view bytes);
 /** Hand the call to the owner thread (with a reference). */
 void weft_rpc_call_post(weft_rpc_call *call);
+/** Tell the owner thread that bytes came, unless that is on its way already. */
+void weft_rpc_call_alive(weft_rpc_call *call);
 /** Caller's half of on_closed: tell the owner, give rt's reference back. */
 void weft_rpc_call_closed(weft_rpc_call *call);
 /** Fail with a status' code and err's sentence. */

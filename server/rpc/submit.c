@@ -15,6 +15,7 @@ typedef struct submit {
     weft_chunk_stream order;
     weft_hash *hash;         /* NULL: an upload that goes on; the host reads it whole */
     weft_update_check check; /* while hash is there */
+    uint64_t alive_due_ms;   /* when the next chunk renews the lease */
 } submit;
 
 /* ---- the header ------------------------------------------------------------------------------ */
@@ -64,6 +65,7 @@ static weft_status begin_stream(weft_rpc_call *call, weft_err *err)
         WEFT_FAIL(err, WEFT_E_NOMEM, "the coordinator has no memory");
     }
     call->stream = s;
+    s->alive_due_ms = host->clock->mono_ms(host->clock->self) + assignment->lease_ms / 4;
     weft_chunk_stream_init(&s->order, h->start_offset, h->total_bytes);
     weft_chunk_stream_expect(&s->order, h->total_bytes);
     if (h->start_offset == 0) {
@@ -119,6 +121,19 @@ static void on_header(weft_rpc_call *call, const uint8_t *bytes, size_t size)
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
+/* A slow link that moves is alive: bytes renew the lease, too, as its client's Progress calls may
+ * be stuck behind them. Before the bytes are looked at, and once in a while only: an upload that
+ * takes less than a quarter of the lease costs no event. */
+static void renew_lease(weft_rpc_call *call, submit *s)
+{
+    const weft_rpc_host *host = call->rpc->host;
+    const uint64_t now = host->clock->mono_ms(host->clock->self);
+    if (now >= s->alive_due_ms) {
+        s->alive_due_ms = now + call->update->assignment.lease_ms / 4;
+        weft_rpc_call_alive(call);
+    }
+}
+
 static weft_status take_piece(weft_rpc_call *call, submit *s, uint64_t offset, weft_view piece,
                               weft_err *err)
 {
@@ -138,6 +153,7 @@ static weft_status on_chunk(weft_rpc_call *call, const weft_rpc_pieces *pieces, 
     submit *s = call->stream;
     weft_chunk chunk;
     size_t data_at = 0;
+    renew_lease(call, s);
     WEFT_TRY(weft_chunk_parse(&chunk, &data_at, pieces->all, pieces->n, at, size, err));
     WEFT_TRY(weft_chunk_stream_take(&s->order, &chunk, err));
     uint64_t offset = chunk.offset;

@@ -87,7 +87,7 @@ static void launch(weftd *w, const char *extra)
     await_ready(w);
 }
 
-void weftd_start(weftd *w, const char *extra)
+void weftd_prepare(weftd *w)
 {
     memset(w, 0, sizeof *w);
     w->dir = test_dir_new();
@@ -109,6 +109,11 @@ void weftd_start(weftd *w, const char *extra)
     assert_ok(weft_sign_key_from_pem(&w->operator_key, pem, strlen(pem), NULL));
     read_text(pem, sizeof pem, op, "receipt.pub");
     assert_ok(weft_sign_public_from_pem(w->receipt_public, pem, strlen(pem), NULL));
+}
+
+void weftd_start(weftd *w, const char *extra)
+{
+    weftd_prepare(w);
     launch(w, extra);
 }
 
@@ -409,6 +414,7 @@ typedef struct stream {
     uint64_t total;
     uint64_t stop_at;
     uint32_t chunk_bytes;
+    const upload *upload; /* or NULL */
 } stream;
 
 static void stream_over(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const char *text,
@@ -512,6 +518,9 @@ static void send_part(void *arg, weft_rt_rpc *rpc)
         weft_rt_rpc_end(rpc);
         return;
     }
+    if (s->upload && s->upload->before) {
+        s->upload->before(s->upload->arg, s->at);
+    }
     const uint64_t left = s->total - s->at;
     weft_chunk chunk = {.offset = s->at, .total_bytes = s->total};
     chunk.data_bytes = left < s->chunk_bytes ? (uint32_t)left : s->chunk_bytes;
@@ -559,7 +568,8 @@ void submit(answer *a, peer *p, const upload *u, weft_msg_submit_reply *reply)
     stream s = {.at = u->header.start_offset,
                 .total = u->header.total_bytes,
                 .stop_at = u->stop_after,
-                .chunk_bytes = u->chunk_bytes ? u->chunk_bytes : WEFT_MAX_CHUNK_BYTES};
+                .chunk_bytes = u->chunk_bytes ? u->chunk_bytes : WEFT_MAX_CHUNK_BYTES,
+                .upload = u};
     wrap_header(&s.head, WEFT_MSG_UPDATE_HEADER, &u->header);
     send_all(&s, a, p, WEFT_METHOD_SUBMIT_UPDATE, u->data, (size_t)u->header.total_bytes);
     if (a->code == WEFT_RT_OK && weft_msg_submit_reply_decode(reply, a->bytes.data, a->bytes.size,

@@ -36,6 +36,8 @@ typedef struct weftd {
 
 /** A fresh federation "test" and its weftd on a free port. extra: one more option or NULL. */
 void weftd_start(weftd *w, const char *extra);
+/** The federation alone, for a coordinator inside the test, which sets address. */
+void weftd_prepare(weftd *w);
 /** Start it again on the same directory (and another port). */
 void weftd_restart(weftd *w, const char *extra);
 /** SIGTERM; exit status 0 within PATIENCE_MS. */
@@ -117,6 +119,9 @@ typedef struct upload {
     const void *data;     /* the whole update */
     size_t stop_after;    /* break the call off after so many bytes; 0: send all */
     uint32_t chunk_bytes; /* 0: 1 MiB */
+    /* before each chunk, with the bytes sent so far; or NULL */
+    void (*before)(void *arg, uint64_t sent);
+    void *arg;
 } upload;
 /** Send it; a->code is CANCELED when it was broken off. */
 void submit(answer *a, peer *p, const upload *u, weft_msg_submit_reply *reply);

@@ -4,6 +4,7 @@
 
 #include "wire/chunk.h"
 #include "wire/join.h"
+#include "wire/pace.h"
 
 #include "weft/v1/federation.pb-c.h"
 #include "weft/v1/types.pb-c.h"
@@ -370,6 +371,32 @@ static void test_join__every_allocation_may_fail(void **state)
     test_every_allocation_may_fail(join_once, NULL);
 }
 
+/* ---- pace ------------------------------------------------------------------------------------ */
+
+static void test_pace__follows_the_link(void **state)
+{
+    (void)state;
+    weft_pace fast = {0};
+    uint64_t now = 5;
+    assert_int_equal(weft_pace_next(&fast, now), 256U << 10);
+    assert_int_equal(weft_pace_next(&fast, now += 249), 512U << 10);
+    assert_int_equal(weft_pace_next(&fast, now += 250), 512U << 10); /* as it should be */
+    assert_int_equal(weft_pace_next(&fast, now += 1000), 512U << 10);
+    assert_int_equal(weft_pace_next(&fast, now += 1), WEFT_MAX_CHUNK_BYTES);
+    assert_int_equal(weft_pace_next(&fast, now += 1), WEFT_MAX_CHUNK_BYTES); /* never above */
+    assert_int_equal(weft_pace_next(&fast, now += 1001), 512U << 10);
+    /* 10 kB a second: after the first chunk, a minute passes without news never again */
+    weft_pace slow = {0};
+    uint64_t longest = 0;
+    for (int i = 0; i < 20; i++) {
+        const uint64_t took = weft_pace_next(&slow, now) / 10;
+        longest = i > 0 && took > longest ? took : longest;
+        now += took;
+    }
+    assert_int_equal(slow.bytes, WEFT_PACE_MIN_BYTES);
+    assert_true(longest < 20000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -385,6 +412,7 @@ int main(void)
         cmocka_unit_test(test_join_parse__refuses_damage),
         cmocka_unit_test(test_join_parse__wants_canonical_base64),
         cmocka_unit_test(test_join__every_allocation_may_fail),
+        cmocka_unit_test(test_pace__follows_the_link),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
