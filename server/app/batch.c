@@ -313,6 +313,13 @@ static void give_up(weft_daemon *d)
     d->rebuild_due = true;
 }
 
+void weft_batch_drop(weft_daemon *d)
+{
+    weft_store_rollback(d->store);
+    weft_arena_done(&d->batch.arena);
+    reset(d);
+}
+
 static void flush_presence(weft_daemon *d)
 {
     weft_err err = WEFT_ERR_INIT;

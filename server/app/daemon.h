@@ -170,6 +170,8 @@ typedef void (*weft_batch_fn)(weft_daemon *d, void *arg, bool kept);
 void weft_batch_after(weft_daemon *d, weft_batch_fn run, void *arg);
 /** n * size zeroed bytes until the batch ends, or NULL. */
 void *weft_batch_memory(weft_daemon *d, size_t n, size_t size);
+/** Undo a batch in which nobody waits for an answer (a restore's): the next try begins anew. */
+void weft_batch_drop(weft_daemon *d);
 /** Commit, then do all that was to come after. */
 void weft_batch_end(weft_daemon *d);
 

@@ -108,13 +108,19 @@ static uint32_t wait_ms(const weft_daemon *d)
     return left < WEFT_DAEMON_CLOCK_MS ? (uint32_t)left : WEFT_DAEMON_CLOCK_MS;
 }
 
+/* After a rebuild, so that nothing is told that is not durable. */
 static void answer_queries(weft_daemon *d)
 {
     while (d->queries) {
         weft_rpc_call *call = d->queries;
         d->queries = call->next;
         call->next = NULL;
-        weft_queries_run(d, call);
+        if (d->rebuild_due) { /* stopping, without a core to ask */
+            weft_rpc_fail_unavailable(call, "the coordinator is stopping: try again soon");
+            weft_rpc_call_unref(call);
+        } else {
+            weft_queries_run(d, call);
+        }
     }
     d->last_query = &d->queries;
 }
@@ -141,8 +147,8 @@ static weft_rt_node *run_batch(weft_daemon *d, weft_rt_node *node)
     }
     tick(d);
     weft_batch_end(d);
-    answer_queries(d);
     rebuild(d);
+    answer_queries(d);
     return node;
 }
 
@@ -156,7 +162,10 @@ void *weft_daemon_loop(void *arg)
         }
         do {
             node = run_batch(d, node);
-        } while (node);
+        } while (node && !d->rebuild_due);
+        if (d->rebuild_due) {
+            break; /* stopping, and the store cannot be read: there is no core to go on with */
+        }
     }
     weft_daemon_fail_held(d, "the coordinator is stopping: try again soon");
     return NULL;

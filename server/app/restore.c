@@ -125,7 +125,9 @@ weft_status weft_daemon_restore(weft_daemon *d, weft_err *err)
     d->known_job_id = 0;
     WEFT_TRY(weft_core_new(&d->core, &config, d->alloc, err));
     const weft_status status = fill(d, err);
-    if (status == WEFT_OK) {
+    if (status != WEFT_OK) {
+        weft_batch_drop(d);
+    } else {
         weft_batch_end(d);
         weft_log_line(d->log, WEFT_LOG_INFO, "event=restored jobs=%u logical_ms=%" PRIu64,
                       weft_core_n_jobs(d->core), weft_daemon_now_ms(d));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A slow link that moves is alive: bytes of an upload renew the assignment's lease. The coordinator
- * runs inside the test, on a clock that only the test moves.
+ * The coordinator inside the test, which holds its clock and its disk: a slow link that moves is
+ * alive (bytes of an upload renew the assignment's lease); what the disk refuses has not happened.
  */
 #include "weftd_fixture.h"
 
@@ -9,9 +9,11 @@
 
 #include <limits.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { N = 1000, LEASE_MS = 10000, CHUNKS = 10 };
 
@@ -45,7 +47,6 @@ static void start(federation *f)
 {
     char path[PATH_MAX];
     weft_server_config config;
-    weft_job_def def;
     static const weft_log silent = {.level = WEFT_LOG_ERROR};
     memset(f, 0, sizeof *f);
     weftd_prepare(&f->w);
@@ -59,6 +60,11 @@ static void start(federation *f)
     assert_ok(weft_daemon_new(&f->daemon, &options, NULL));
     (void)snprintf(f->w.address, sizeof f->w.address, "%s", weft_daemon_address(f->daemon));
     peer_operator(&f->op, &f->w);
+}
+
+static void start_job(federation *f)
+{
+    weft_job_def def;
     peer_client(&f->a, &f->w, &f->op, "alice");
     job_plain(&def, "slow", N, 1, 1);
     def.lease_ms = LEASE_MS;
@@ -70,11 +76,16 @@ static void start(federation *f)
 
 static void end(federation *f)
 {
-    answer_done(&f->assigned);
-    peer_done(&f->a);
     peer_done(&f->op);
     weft_daemon_free(f->daemon);
     weftd_done(&f->w);
+}
+
+static void end_job(federation *f)
+{
+    wait_status(&f->op, "slow", "done");
+    answer_done(&f->assigned);
+    peer_done(&f->a);
 }
 
 static bool is_open(federation *f)
@@ -135,9 +146,10 @@ static void test_upload__bytes_renew_the_lease(void **state)
     (void)state;
     federation f;
     start(&f);
+    start_job(&f);
     upload_slowly(&f, dawdle); /* more than five leases long, without one Progress */
     assert_int_equal(f.expired, 0);
-    wait_status(&f.op, "slow", "done");
+    end_job(&f);
     end(&f);
 }
 
@@ -147,21 +159,102 @@ static void test_lease__runs_out_in_silence(void **state)
     (void)state;
     federation f;
     start(&f);
+    start_job(&f);
     assert_true(is_open(&f));
     mono += LEASE_MS - 1;
     assert_true(is_open(&f));
     mono += 1;
     assert_false(is_open(&f));
     upload_slowly(&f, NULL); /* nobody took the place: what was trained is not lost */
-    wait_status(&f.op, "slow", "done");
+    end_job(&f);
     end(&f);
+}
+
+/* ---- the disk -------------------------------------------------------------------------------- */
+
+static weft_rt_code invite(federation *f, const char *name, char *text)
+{
+    uint8_t digest[32] = {7};
+    weft_sign_key key;
+    weft_invitation invitation;
+    weft_buf bytes;
+    weft_msg_invite_reply reply;
+    answer a;
+    weft_buf_init(&bytes, &weft_alloc_std, WEFT_MAX_INVITATION_BYTES);
+    assert_ok(weft_sign_key_generate(&key, &weft_entropy_system, NULL));
+    assert_ok(weft_invitation_make(&invitation, &f->w.operator_key, "test", name,
+                                   unix_ms(NULL) + 3600000, key.public_key, NULL));
+    assert_ok(weft_invitation_encode(&bytes, &invitation, NULL));
+    const weft_msg_invite_request request = {
+        .client = name, .token_digest = {digest, 32}, .invitation = weft_buf_view(&bytes)};
+    call(&a, &f->op, WEFT_METHOD_INVITE, WEFT_MSG_INVITE_REQUEST, &request, WEFT_MSG_INVITE_REPLY,
+         &reply);
+    const weft_rt_code code = a.code;
+    (void)memcpy(text, a.text, sizeof a.text);
+    answer_done(&a);
+    weft_buf_done(&bytes);
+    return code;
+}
+
+static size_t count_clients(federation *f)
+{
+    const weft_msg_list_clients_request request = {.limit = 0};
+    weft_msg_list_clients_reply clients;
+    answer a;
+    call_ok(&a, &f->op, WEFT_METHOD_LIST_CLIENTS, WEFT_MSG_LIST_CLIENTS_REQUEST, &request,
+            WEFT_MSG_LIST_CLIENTS_REPLY, &clients);
+    const size_t n = clients.n_clients;
+    answer_done(&a);
+    return n;
+}
+
+static void test_disk__what_it_refuses_has_not_happened(void **state)
+{
+    (void)state;
+    federation f;
+    char text[256];
+    struct rlimit before;
+    start(&f);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit nothing = {0, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &nothing), 0); /* as a disk that is full */
+    const weft_rt_code code = invite(&f, "alice", text);
+    const size_t n = count_clients(&f);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(code, WEFT_RT_UNAVAILABLE);
+    assert_non_null(strstr(text, "could not keep this: try again"));
+    assert_int_equal(n, 0);
+    assert_int_equal(invite(&f, "alice", text), WEFT_RT_OK); /* with the disk it is back */
+    assert_int_equal(count_clients(&f), 1);
+    end(&f);
+}
+
+static void test_disk__a_coordinator_without_one_can_be_stopped(void **state)
+{
+    (void)state;
+    federation f;
+    char text[256];
+    struct rlimit before;
+    start(&f);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    const struct rlimit nothing = {0, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &nothing), 0);
+    const weft_rt_code code = invite(&f, "alice", text);
+    peer_done(&f.op);
+    weft_daemon_free(f.daemon);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(code, WEFT_RT_UNAVAILABLE);
+    weftd_done(&f.w);
 }
 
 int main(void)
 {
+    (void)signal(SIGXFSZ, SIG_IGN); /* writes fail instead; this signal can be ignored */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_upload__bytes_renew_the_lease),
         cmocka_unit_test(test_lease__runs_out_in_silence),
+        cmocka_unit_test(test_disk__what_it_refuses_has_not_happened),
+        cmocka_unit_test(test_disk__a_coordinator_without_one_can_be_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
