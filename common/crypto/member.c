@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "crypto/cert.h"
 #include "crypto/hash.h"
-#include "crypto/statement_priv.h"
+#include "crypto/statement.h"
 
 enum { MAGIC_BYTES = 4 };
 static const char invitation_magic[MAGIC_BYTES + 1] = "WFI1";

@@ -2,7 +2,7 @@
 /* Receipts: one statement, signed and verified. Pure, any thread. */
 #include "crypto/receipt.h"
 
-#include "crypto/statement_priv.h"
+#include "crypto/statement.h"
 
 static weft_status state(weft_statement *s, const weft_receipt_fields *f, weft_err *err)
 {

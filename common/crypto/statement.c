@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Statements to sign, built on the stack. Pure, any thread. */
-#include "crypto/statement_priv.h"
+#include "crypto/statement.h"
 
 #include <string.h>
 

@@ -29,9 +29,8 @@ typedef struct weft_secagg_context {
     weft_view encoding; /* weft_fixed_describe: grid, layout, cohort */
 } weft_secagg_context;
 
-/** ctx of a context. @param ret [32]. WEFT_E_CRYPTO, WEFT_E_NOMEM. */
+/** ctx of a context. @param ret [32]. WEFT_E_CRYPTO. */
 WEFT_NODISCARD weft_status weft_secagg_ctx(uint8_t ret[WEFT_SECAGG_DIGEST_BYTES],
-                                           const weft_secagg_context *context, const weft_alloc *a,
-                                           weft_err *err);
+                                           const weft_secagg_context *context, weft_err *err);
 
 #endif

@@ -126,6 +126,13 @@ WEFT_NODISCARD weft_status weft_secagg_encode(weft_buf *out, const weft_secagg_m
 bool weft_secagg_entry_next(weft_secagg_entry *ret, weft_reader *r);
 bool weft_secagg_neighbour_next(weft_secagg_neighbour *ret, weft_reader *r);
 
+/** Append one roster entry or neighbour as weft_secagg_roster holds them. WEFT_E_LIMIT, NOMEM. */
+WEFT_NODISCARD weft_status weft_secagg_entry_add(weft_buf *out, const char *id,
+                                                 const uint8_t leaf[WEFT_SECAGG_DIGEST_BYTES],
+                                                 weft_err *err);
+WEFT_NODISCARD weft_status weft_secagg_neighbour_add(weft_buf *out, uint32_t index,
+                                                     const weft_secagg_keys *keys, weft_err *err);
+
 /** "advertise", ...; "unknown". Static string. */
 const char *weft_secagg_type_name(weft_secagg_type type);
 

@@ -38,10 +38,10 @@ const char *weft_secagg_phase_name(weft_secagg_phase phase);
 typedef struct weft_secagg_server_config {
     uint8_t ctx[WEFT_SECAGG_DIGEST_BYTES]; /* weft_secagg_ctx of the assignments' context */
     weft_secagg_policy policy;
-    uint32_t minimum;               /* fewer masked inputs fail the round; >= policy.min_cohort */
-    uint32_t expected;              /* clients whose updates are in their outboxes: closes
-                                       ADVERTISE early; at most WEFT_MAX_COHORT */
-    const char *federation;         /* borrowed for the machine's life */
+    uint32_t minimum;       /* fewer fail the round; the policy's min_cohort holds in any case */
+    uint32_t expected;      /* clients whose updates are in their outboxes: closes
+                               ADVERTISE early; at most WEFT_MAX_COHORT */
+    const char *federation; /* borrowed for the machine's life */
     const uint8_t *operator_public; /* [32], borrowed for the machine's life */
     const weft_alloc *alloc;
 } weft_secagg_server_config;
@@ -86,6 +86,9 @@ weft_secagg_verdict weft_secagg_server_masked(weft_secagg_server *s, const char 
 /** The client has left (aborted, revoked): nobody waits for it any more. Unknown names are ignored.
  *  What it has sent still counts. */
 void weft_secagg_server_left(weft_secagg_server *s, const char *client);
+
+/** From now on ADVERTISE waits for n clients (some were lost before they came). */
+void weft_secagg_server_expect(weft_secagg_server *s, uint32_t n);
 
 /** Nobody is missing in this phase: closing now loses nothing. */
 bool weft_secagg_server_ready(const weft_secagg_server *s);

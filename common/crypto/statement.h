@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Inside crypto only: what is signed. A statement is u32 n, domain, then each field as u32 n,
- * bytes (little-endian): no two statements of different domains or fields have equal bytes.
+ * What is signed, hashed or bound into a key: u32 n, domain, then each field as u32 n, bytes
+ * (little-endian), so that no two statements of different domains or fields have equal bytes. On
+ * the stack; pure; any thread.
  */
-#ifndef WEFT_CRYPTO_STATEMENT_PRIV_H
-#define WEFT_CRYPTO_STATEMENT_PRIV_H
+#ifndef WEFT_CRYPTO_STATEMENT_H
+#define WEFT_CRYPTO_STATEMENT_H
 
 #include "base/err.h"
 
