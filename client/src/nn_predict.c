@@ -40,8 +40,8 @@ static weft_status predict(model *m, const char *text, const float *weights, uin
                            const float *features, uint64_t n_examples, float *outputs,
                            weft_err *err)
 {
-    const weft_net_options options = {n_examples < 64 ? (uint32_t)n_examples : 64, false,
-                                      WEFT_KERNELS_AUTO};
+    weft_net_options options = WEFT_NET_OPTIONS_INIT;
+    options.max_batch = n_examples < 64 ? (uint32_t)n_examples : 64;
     WEFT_TRY(model_parse(m, text, err));
     if (n_params != m->layout->n_params) {
         WEFT_FAIL(err, WEFT_E_INVALID, "%llu weights were given, the model has %llu",

@@ -58,7 +58,7 @@ static weft_status build(weft_nn_data *data, const char *text, weft_err *err)
     WEFT_TRY(weft_spec_parse(&spec, text, strlen(text), data->alloc, err));
     weft_status status = data->loaded ? weft_data_fits(data->loaded, spec, err) : WEFT_OK;
     if (status == WEFT_OK) {
-        status = weft_trainer_state_new(&data->state, spec, WEFT_KERNELS_AUTO, data->alloc, err);
+        status = weft_trainer_state_new(&data->state, spec, NULL, data->alloc, err);
     }
     weft_spec_free(spec);
     return status;

@@ -15,6 +15,12 @@ typedef enum weft_task {
     WEFT_TASK_STATS = 3
 } weft_task;
 
+/* Which arithmetic trains. */
+typedef enum weft_numerics {
+    WEFT_NUMERICS_FAST = 0,    /* the fastest on the client's processor */
+    WEFT_NUMERICS_PORTABLE = 1 /* the same bits on every processor */
+} weft_numerics;
+
 typedef struct weft_plan {
     weft_optimizer optimizer;
     double learning_rate; /* (0, 1000] */
@@ -26,12 +32,13 @@ typedef struct weft_plan {
     uint32_t batch_size;  /* 0: all examples in one batch; else 1..65536 */
     uint32_t epochs;      /* 1..10000 */
     uint64_t seed;        /* shuffles and dropout; mixed with client, round and job by the client */
+    weft_numerics numerics;
 } weft_plan;
 
 /** SGD, learning_rate 0.1, batch_size 32, one epoch, Adam's usual betas. */
 #define WEFT_PLAN_INIT                                                                             \
     {                                                                                              \
-        WEFT_OPTIMIZER_SGD, 0.1, 0.0, 0.0, 0.9, 0.999, 1e-8, 0.0, 32, 1, 1                         \
+        WEFT_OPTIMIZER_SGD, 0.1, 0.0, 0.0, 0.9, 0.999, 1e-8, 0.0, 32, 1, 1, WEFT_NUMERICS_FAST     \
     }
 
 /** WEFT_E_INVALID naming the field, its value and its range. */

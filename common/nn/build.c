@@ -6,6 +6,8 @@
  */
 #include "nn/net_priv.h"
 
+#include "nn/isa/isa.h"
+
 #include <string.h>
 
 static const uint64_t max_workspace = UINT64_C(1) << 40;
@@ -94,8 +96,35 @@ static void take_weights(weft_step *step, const weft_layer *l, const weft_layout
     step->bias = l->bias ? layout->tensors[(*tensor)++].offset : 0;
 }
 
+/* What steps compute with. */
+typedef struct kernels {
+    weft_gemm_fn *gemm;
+    const weft_conv_ops *conv;
+    const weft_conv_ops *big_conv; /* for shapes that conv does not take; or NULL */
+} kernels;
+
+static weft_status choose_kernels(kernels *ret, const weft_net_options *o, weft_err *err)
+{
+    static const kernels naive = {weft_gemm_naive, &weft_conv_naive, &weft_conv_naive};
+    static const kernels blas = {weft_gemm_blas, &weft_conv_blas, &weft_conv_blas};
+    const bool portable = o->numerics == WEFT_NUMERICS_PORTABLE;
+    const bool free_choice = o->isa == WEFT_ISA_BEST && !portable;
+    const weft_isa *isa = weft_isa_get(o->isa);
+    if (o->kernels == WEFT_KERNELS_NAIVE) {
+        *ret = naive;
+    } else if (o->kernels == WEFT_KERNELS_BLAS ||
+               (free_choice && weft_isa_best() == WEFT_ISA_PLAIN)) {
+        *ret = blas;
+    } else if (!isa) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "this processor has no %s", weft_isa_name(o->isa));
+    } else {
+        *ret = (kernels){isa->gemm, isa->conv, portable ? NULL : &weft_conv_blas};
+    }
+    return WEFT_OK;
+}
+
 static void add_step(weft_net *net, const weft_layer *l, const weft_layout *layout,
-                     uint32_t *tensor, weft_kernels kernels)
+                     uint32_t *tensor, const kernels *use)
 {
     weft_step *step = &net->steps[net->n_steps++];
     step->kind = kind_of(l->kind);
@@ -105,8 +134,7 @@ static void add_step(weft_net *net, const weft_layer *l, const weft_layout *layo
     if (l->kind == WEFT_LAYER_DENSE) {
         step->dense.in = l->in.c;
         step->dense.out = l->out.c;
-        step->dense.gemm = kernels == WEFT_KERNELS_NAIVE ? weft_gemm_naive : weft_gemm_blas;
-        step->dense.small_batches = kernels == WEFT_KERNELS_AUTO && weft_dense_has_avx2();
+        step->dense.gemm = use->gemm;
         take_weights(step, l, layout, tensor);
     } else if (l->kind == WEFT_LAYER_CONV2D) {
         step->conv = conv_of(l);
@@ -117,14 +145,14 @@ static void add_step(weft_net *net, const weft_layer *l, const weft_layout *layo
 }
 
 static weft_status plan_steps(weft_net *net, const weft_spec *spec, const weft_layout *layout,
-                              weft_kernels kernels, weft_err *err)
+                              const kernels *use, weft_err *err)
 {
     uint32_t tensor = 0;
     for (uint32_t i = 0; i < spec->n_layers; i++) {
         const weft_layer *l = &spec->layers[i];
         const bool fused = net->n_steps > 0 && fuse(&net->steps[net->n_steps - 1], l);
         if (!fused && l->kind != WEFT_LAYER_FLATTEN) {
-            add_step(net, l, layout, &tensor, kernels);
+            add_step(net, l, layout, &tensor, use);
         }
     }
     for (uint32_t i = 0; i < net->n_steps; i++) {
@@ -137,7 +165,12 @@ static weft_status plan_steps(weft_net *net, const weft_spec *spec, const weft_l
             WEFT_FAIL(err, WEFT_E_LIMIT, "a window of %ux%ux%u values is larger than %u", c->kh,
                       c->kw, c->cin, WEFT_GEMM_MAX_DIM);
         }
-        step->conv_ops = weft_conv_choose(c, kernels);
+        step->conv_ops = weft_conv_is_small(c) ? use->conv : use->big_conv;
+        if (!step->conv_ops) {
+            WEFT_FAIL(err, WEFT_E_LIMIT,
+                      "numerics: portable takes no images of %ux%ux%u values with %u filters", c->h,
+                      c->w, c->cin, c->cout);
+        }
     }
     return WEFT_OK;
 }
@@ -205,7 +238,8 @@ static void lay_out(weft_net *net, arena *a)
         net->gradient[i] = take(a, net->max_batch * most_between, sizeof(float));
     }
     net->memory.activations = a->used;
-    net->scratch = take(a, scratch, sizeof(float));
+    net->n_scratch = (size_t)((scratch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    net->scratch = take(a, net->n_scratch * weft_team_size(net->team), sizeof(float));
     net->dw = take(a, net->train ? dw : 0, sizeof(float));
     net->db = take(a, net->train ? db : 0, sizeof(float));
     net->memory.scratch = a->used - net->memory.activations;
@@ -245,10 +279,16 @@ static weft_status fill(weft_net *net, const weft_spec *spec, const weft_layout 
     if (!net->steps) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a net of %u layers", spec->n_layers);
     }
-    WEFT_TRY(plan_steps(net, spec, layout, options->kernels, err));
+    kernels use;
+    WEFT_TRY(choose_kernels(&use, options, err));
+    WEFT_TRY(plan_steps(net, spec, layout, &use, err));
+    WEFT_TRY(weft_team_new(&net->team, options->n_threads ? options->n_threads : 1,
+                           options->thread_started, options->self, net->alloc, err));
     WEFT_TRY(allocate(net, err));
     weft_net_seed(net, 0);
-    weft_gemm_one_thread();
+    if (use.gemm == weft_gemm_blas) {
+        weft_gemm_one_thread();
+    }
     return WEFT_OK;
 }
 
@@ -279,6 +319,7 @@ weft_status weft_net_new(weft_net **ret, const weft_spec *spec, const weft_layou
 void weft_net_free(weft_net *net)
 {
     if (net) {
+        weft_team_free(net->team);
         weft_free(net->alloc, net->block);
         weft_free(net->alloc, net->steps);
         weft_free(net->alloc, net);

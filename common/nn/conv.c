@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the convolutions share: the choice between them, im2col, and what is fused. Threads: any. */
+/* What the convolutions share: im2col, and what is fused. Threads: any. */
 #include "nn/conv.h"
 
 #include "nn/tensor.h"
 
 #include <string.h>
 
-const weft_conv_ops *weft_conv_choose(const weft_conv *c, weft_kernels kernels)
+bool weft_conv_is_small(const weft_conv *c)
 {
-    if (kernels == WEFT_KERNELS_NAIVE) {
-        return &weft_conv_naive;
-    }
-    const weft_conv_ops *fast = kernels == WEFT_KERNELS_AUTO ? weft_conv_avx2(c) : NULL;
-    return fast ? fast : &weft_conv_blas;
+    static const size_t most = (size_t)1 << 28;
+    const size_t rows = (size_t)c->h + c->pad_top + c->pad_bottom;
+    const size_t across = (size_t)c->w + c->pad_left + c->pad_right;
+    const size_t padded = ((size_t)c->kw * c->cin + 15) / 16 * 16;
+    return rows * across <= most / c->cin && c->kh * padded <= most / c->cout;
 }
 
 size_t weft_conv_n_out(const weft_conv *c)
@@ -101,8 +101,12 @@ const float *weft_conv_gradient(const weft_conv *c, const weft_conv_backward *io
         weft_maxpool_scatter(&c->pool, dz, io->dy + at, io->slot + at);
         return dz;
     }
-    if (c->relu) {
-        weft_relu_back(io->dy + at, io->y + at, weft_conv_n_out(c));
-    }
     return io->dy + at;
+}
+
+void weft_conv_open(const weft_conv *c, const weft_conv_backward *io)
+{
+    if (c->relu && !c->pooled) {
+        weft_relu_back(io->dy, io->y, io->n * weft_conv_n_out(c));
+    }
 }

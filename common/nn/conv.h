@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The convolution layer with what is fused behind it: bias, relu, and a max-pool whose input is
- * then never stored. Three implementations of one pair of functions: plain loops (the oracle),
- * im2col and sgemm image by image (any shape, any processor), and AVX2 kernels for the shapes that
- * have them.
+ * then never stored. Three implementations of one set of functions: plain loops (the oracle),
+ * im2col and OpenBLAS image by image, and the direct kernels in isa/ for each instruction set.
  *
- * Sums run over the images of a batch in their order. Threads: any.
+ * Sums run over the images of a batch in their order. A batch may be shared out to threads: forward
+ * and the gradient of the input by images, the gradient of the weights by filters, each with a
+ * scratch of its own; no sum is cut, so the bits stay. Threads: any.
  */
 #ifndef WEFT_NN_CONV_H
 #define WEFT_NN_CONV_H
@@ -36,35 +37,38 @@ typedef struct weft_conv_forward {
     float *scratch;
 } weft_conv_forward;
 
-/* And back. */
+/* And back. Before the two functions, weft_conv_open. */
 typedef struct weft_conv_backward {
     uint32_t n;
     const float *x;      /* as in forward */
     const float *w;      /* as in forward */
     const float *y;      /* [n][output], of forward */
     const uint8_t *slot; /* of forward */
-    float *dy;           /* [n][output]; may be overwritten */
-    float *dx;           /* [n][h][w][cin], written; NULL: not wanted */
-    float *dw;           /* [kh][kw][cin][cout], written */
-    float *db;           /* [cout], written */
+    float *dy;           /* [n][output]; weft_conv_open overwrites it */
+    float *dx;           /* [n][h][w][cin], written by to_x */
+    float *dw;           /* [kh][kw][cin][cout], written by to_w */
+    float *db;           /* [cout], written by to_w */
     float *scratch;
 } weft_conv_backward;
 
 typedef struct weft_conv_ops {
-    /* float32 values of scratch that the two functions need */
+    /* float32 values of scratch that the functions need */
     size_t (*scratch)(const weft_conv *c, bool train);
     void (*forward)(const weft_conv *c, const weft_conv_forward *io);
-    void (*backward)(const weft_conv *c, const weft_conv_backward *io);
+    /* the gradient of the input */
+    void (*to_x)(const weft_conv *c, const weft_conv_backward *io);
+    /* the gradients of the filters [first, last) and their biases, over all images */
+    void (*to_w)(const weft_conv *c, const weft_conv_backward *io, uint32_t first, uint32_t last);
 } weft_conv_ops;
 
 extern const weft_conv_ops weft_conv_naive;
 extern const weft_conv_ops weft_conv_blas;
 
-/** The AVX2 kernels, or NULL: another processor, or a shape that they do not cover. */
-const weft_conv_ops *weft_conv_avx2(const weft_conv *c);
+/** True when the kernels in isa/ take the shape: their offsets are 32 bits. */
+bool weft_conv_is_small(const weft_conv *c);
 
-/** The implementation for a shape. */
-const weft_conv_ops *weft_conv_choose(const weft_conv *c, weft_kernels kernels);
+/** Undo the relu of a layer without a pool in io->dy, once for both gradients. */
+void weft_conv_open(const weft_conv *c, const weft_conv_backward *io);
 
 /* ---- shared by the implementations ----------------------------------------------------------- */
 
@@ -81,8 +85,8 @@ void weft_col2im(const weft_conv *c, float *dx, const float *columns);
 void weft_conv_finish(const weft_conv *c, const weft_conv_forward *io, uint32_t image, float *z);
 
 /**
- * The gradient [oh][ow][cout] at one image's convolution, behind pool and relu undone: in io->dy,
- * or in dz when pooled.
+ * The gradient [oh][ow][cout] at one image's convolution, behind the pool: in io->dy, or in dz when
+ * pooled.
  */
 const float *weft_conv_gradient(const weft_conv *c, const weft_conv_backward *io, uint32_t image,
                                 float *dz);

@@ -67,23 +67,33 @@ static void back_to_x(const weft_conv *c, float *dx, float *columns, const float
     }
 }
 
-static void blas_backward(const weft_conv *c, const weft_conv_backward *io)
+static void blas_to_x(const weft_conv *c, const weft_conv_backward *io)
 {
     const size_t n_in = (size_t)c->h * c->w * c->cin;
     float *columns = io->scratch;
-    memset(io->db, 0, c->cout * sizeof *io->db);
     for (uint32_t image = 0; image < io->n; image++) {
         const float *dz = weft_conv_gradient(c, io, image, columns + pixels(c) * window(c));
-        if (io->dx) {
-            back_to_x(c, io->dx + image * n_in, columns, dz, io->w);
-        }
-        const weft_mat a = {columns_of(c, columns, io->x + image * n_in), window(c),
-                            WEFT_TRANSPOSED};
-        const weft_mat b = {dz, c->cout, WEFT_PLAIN};
-        weft_gemm_blas(io->dw, c->cout, window(c), c->cout, pixels(c), 1.0F, a, b,
-                       image == 0 ? 0.0F : 1.0F);
-        weft_rows_sum(io->db, dz, pixels(c), c->cout);
+        back_to_x(c, io->dx + image * n_in, columns, dz, io->w);
     }
 }
 
-const weft_conv_ops weft_conv_blas = {blas_scratch, blas_forward, blas_backward};
+static void blas_to_w(const weft_conv *c, const weft_conv_backward *io, uint32_t first,
+                      uint32_t last)
+{
+    const size_t n_in = (size_t)c->h * c->w * c->cin;
+    float *columns = io->scratch;
+    memset(io->db + first, 0, (last - first) * sizeof *io->db);
+    for (uint32_t image = 0; image < io->n; image++) {
+        const float *dz = weft_conv_gradient(c, io, image, columns + pixels(c) * window(c));
+        const weft_mat a = {columns_of(c, columns, io->x + image * n_in), window(c),
+                            WEFT_TRANSPOSED};
+        const weft_mat b = {dz + first, c->cout, WEFT_PLAIN};
+        weft_gemm_blas(io->dw + first, c->cout, window(c), last - first, pixels(c), 1.0F, a, b,
+                       image == 0 ? 0.0F : 1.0F);
+        for (size_t pixel = 0; pixel < pixels(c); pixel++) {
+            weft_add(io->db + first, dz + pixel * c->cout + first, last - first);
+        }
+    }
+}
+
+const weft_conv_ops weft_conv_blas = {blas_scratch, blas_forward, blas_to_x, blas_to_w};

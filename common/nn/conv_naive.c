@@ -2,8 +2,6 @@
 /* Convolution by its definition, in float64 sums: the oracle of the others. Threads: any. */
 #include "nn/conv.h"
 
-#include <string.h>
-
 static size_t naive_scratch(const weft_conv *c, bool train)
 {
     (void)train;
@@ -89,24 +87,37 @@ static double input_gradient(const weft_conv *c, const float *w, const float *dz
     return sum;
 }
 
-static void naive_backward(const weft_conv *c, const weft_conv_backward *io)
+static void naive_to_x(const weft_conv *c, const weft_conv_backward *io)
 {
     const size_t n_in = (size_t)c->h * c->w * c->cin;
-    memset(io->dw, 0, weft_conv_n_weights(c) * sizeof *io->dw);
-    memset(io->db, 0, c->cout * sizeof *io->db);
     for (uint32_t image = 0; image < io->n; image++) {
-        const float *x = io->x + image * n_in;
         const float *dz = weft_conv_gradient(c, io, image, io->scratch);
-        for (size_t at = 0; at < weft_conv_n_weights(c); at++) {
-            io->dw[at] += (float)weight_gradient(c, x, dz, at);
-        }
-        for (size_t at = 0; at < (size_t)c->oh * c->ow * c->cout; at++) {
-            io->db[at % c->cout] += dz[at];
-        }
-        for (size_t at = 0; io->dx && at < n_in; at++) {
+        for (size_t at = 0; at < n_in; at++) {
             io->dx[image * n_in + at] = (float)input_gradient(c, io->w, dz, at);
         }
     }
 }
 
-const weft_conv_ops weft_conv_naive = {naive_scratch, naive_forward, naive_backward};
+static void naive_to_w(const weft_conv *c, const weft_conv_backward *io, uint32_t first,
+                       uint32_t last)
+{
+    const size_t n_weights = weft_conv_n_weights(c);
+    for (uint32_t image = 0; image < io->n; image++) {
+        const float *x = io->x + (size_t)image * c->h * c->w * c->cin;
+        const float *dz = weft_conv_gradient(c, io, image, io->scratch);
+        for (size_t at = 0; at < n_weights; at++) {
+            if (at % c->cout >= first && at % c->cout < last) {
+                const float g = (float)weight_gradient(c, x, dz, at);
+                io->dw[at] = image == 0 ? g : io->dw[at] + g;
+            }
+        }
+        for (size_t co = first; co < last; co++) {
+            io->db[co] = image == 0 ? 0.0F : io->db[co];
+            for (size_t pixel = 0; pixel < (size_t)c->oh * c->ow; pixel++) {
+                io->db[co] += dz[pixel * c->cout + co];
+            }
+        }
+    }
+}
+
+const weft_conv_ops weft_conv_naive = {naive_scratch, naive_forward, naive_to_x, naive_to_w};

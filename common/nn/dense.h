@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fully connected layer: y = x w + bias, optionally through relu. Threads: any. */
+/*
+ * The fully connected layer: y = x w + bias, optionally through relu. A batch may be shared out to
+ * threads by outputs (forward) and by inputs (backward); no sum is cut, so the bits stay.
+ * Threads: any.
+ */
 #ifndef WEFT_NN_DENSE_H
 #define WEFT_NN_DENSE_H
 
 #include "nn/gemm.h"
-#include "nn/net.h"
 
 #include <stdint.h>
 
@@ -13,42 +16,39 @@ typedef struct weft_dense {
     uint32_t out;
     bool relu;
     weft_gemm_fn *gemm;
-    bool small_batches; /* kernels of their own for batches below WEFT_DENSE_SMALL */
 } weft_dense;
 
-/* From here on sgemm is faster (measured). */
-#define WEFT_DENSE_SMALL 20U
-
-/** True when the processor has the kernels for small batches. */
-bool weft_dense_has_avx2(void);
-
 /**
- * @param y     [n][out], written.
+ * The outputs [first, last) of all rows.
+ * @param y     [n][out], those columns are written.
  * @param x     [n][in].
  * @param w     [in][out].
  * @param bias  [out], or NULL.
  */
 void weft_dense_forward(const weft_dense *d, float *y, const float *x, const float *w,
-                        const float *bias, uint32_t n);
+                        const float *bias, uint32_t n, uint32_t first, uint32_t last);
 
-/**
- * @param dx         [n][in], written; NULL: not wanted.
- * @param dy         [n][out]; overwritten with the gradient before the relu.
- * @param y          [n][out], of forward; used with relu.
- * @param scratch    [out].
- * @param weight_to  [in][out]: keep * to + scale * gradient of w; may be w itself, which is read
- * before.
- * @param bias_to    [out], or NULL.
- */
-void weft_dense_backward(const weft_dense *d, float *dx, float *dy, const float *y, const float *x,
-                         const float *w, uint32_t n, float *scratch, float *weight_to,
-                         float *bias_to, float keep, float scale);
+/* One batch on its way back. Before the other two functions, weft_dense_open. */
+typedef struct weft_dense_backward {
+    uint32_t n;
+    const float *x; /* [n][in] */
+    const float *w; /* [in][out] */
+    const float *y; /* [n][out], of forward */
+    float *dy;      /* [n][out]; weft_dense_open overwrites it */
+    float *dx;      /* [n][in], written; NULL: not wanted */
+    /* to = keep * to + scale * gradient; may be the weights themselves, which are read before */
+    float *weight_to; /* [in][out] */
+    float *bias_to;   /* [out], or NULL */
+    float *scratch;   /* [out] */
+    float keep;
+    float scale;
+} weft_dense_backward;
 
-/* The kernels for small batches; dy is behind the relu already. */
-void weft_dense_forward_avx2(const weft_dense *d, float *y, const float *x, const float *w,
-                             const float *bias, uint32_t n);
-void weft_dense_backward_avx2(const weft_dense *d, float *dx, const float *dy, const float *x,
-                              const float *w, uint32_t n, float *weight_to, float keep,
-                              float scale);
+/** Undo the relu in io->dy, and the step of the bias. */
+void weft_dense_open(const weft_dense *d, const weft_dense_backward *io);
+
+/** The inputs [first, last): their columns of dx, then their rows of weights. */
+void weft_dense_back(const weft_dense *d, const weft_dense_backward *io, uint32_t first,
+                     uint32_t last);
 
 #endif

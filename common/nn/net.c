@@ -52,6 +52,9 @@ void weft_net_seed(weft_net *net, uint64_t seed)
     }
 }
 
+/* What threads share is cut at multiples of these: whole tiles. */
+enum { OUTPUTS_AT_ONCE = 32, INPUTS_AT_ONCE = 84, FILTERS_AT_ONCE = 16 };
+
 /* ---- forward --------------------------------------------------------------------------------- */
 
 static void forward_dropout(weft_step *step, const float *x, size_t n, bool train)
@@ -63,6 +66,48 @@ static void forward_dropout(weft_step *step, const float *x, size_t n, bool trai
     }
 }
 
+/* One step of a forward, for the members of the team. */
+typedef struct forward_job {
+    const weft_net *net;
+    const weft_step *step;
+    const float *x;
+    const float *w;
+    const float *bias;
+} forward_job;
+
+static void forward_dense(void *arg, uint32_t index, uint32_t n)
+{
+    const forward_job *j = arg;
+    const weft_dense *d = &j->step->dense;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    weft_team_share(index, n, d->out, OUTPUTS_AT_ONCE, &first, &last);
+    if (first < last) {
+        weft_dense_forward(d, j->step->out, j->x, j->w, j->bias, j->net->n, (uint32_t)first,
+                           (uint32_t)last);
+    }
+}
+
+static void forward_conv(void *arg, uint32_t index, uint32_t n)
+{
+    const forward_job *j = arg;
+    const weft_step *step = j->step;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    weft_team_share(index, n, j->net->n, 1, &first, &last);
+    if (first < last) {
+        step->conv_ops->forward(
+            &step->conv,
+            &(weft_conv_forward){.n = (uint32_t)(last - first),
+                                 .x = j->x + first * step->n_in,
+                                 .w = j->w,
+                                 .bias = j->bias,
+                                 .y = step->out + first * step->n_out,
+                                 .slot = step->mask ? step->mask + first * step->n_out : NULL,
+                                 .scratch = j->net->scratch + index * j->net->n_scratch});
+    }
+}
+
 static void forward_step(weft_net *net, weft_step *step, const float *x, bool train)
 {
     const size_t values = net->n * step->n_out;
@@ -70,16 +115,10 @@ static void forward_step(weft_net *net, weft_step *step, const float *x, bool tr
     const float *bias = step->has_bias ? net->weights + step->bias : NULL;
     switch (step->kind) {
     case WEFT_STEP_DENSE:
-        weft_dense_forward(&step->dense, step->out, x, w, bias, net->n);
+        weft_team_run(net->team, forward_dense, &(forward_job){net, step, x, w, bias});
         break;
     case WEFT_STEP_CONV:
-        step->conv_ops->forward(&step->conv, &(weft_conv_forward){.n = net->n,
-                                                                  .x = x,
-                                                                  .w = w,
-                                                                  .bias = bias,
-                                                                  .y = step->out,
-                                                                  .slot = step->mask,
-                                                                  .scratch = net->scratch});
+        weft_team_run(net->team, forward_conv, &(forward_job){net, step, x, w, bias});
         break;
     case WEFT_STEP_MAXPOOL:
         for (size_t i = 0; i < net->n; i++) {
@@ -147,24 +186,107 @@ weft_status weft_net_loss(weft_net *net, const weft_truth *truth, weft_loss_sum 
 
 /* ---- backward -------------------------------------------------------------------------------- */
 
+/* One step of a backward, for the members of the team. */
+typedef struct backward_job {
+    const weft_net *net;
+    const weft_step *step;
+    weft_conv_backward conv;
+    weft_dense_backward dense;
+} backward_job;
+
+static void open_conv(void *arg, uint32_t index, uint32_t n)
+{
+    const backward_job *j = arg;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    weft_team_share(index, n, j->net->n, 1, &first, &last);
+    weft_conv_backward mine = j->conv;
+    mine.n = (uint32_t)(last - first);
+    mine.y += first * j->step->n_out;
+    mine.dy += first * j->step->n_out;
+    weft_conv_open(&j->step->conv, &mine);
+}
+
+/* Both gradients: of its images' inputs, then of its filters. */
+static void back_conv(void *arg, uint32_t index, uint32_t n)
+{
+    const backward_job *j = arg;
+    const weft_step *step = j->step;
+    const weft_conv *c = &step->conv;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    weft_conv_backward mine = j->conv;
+    mine.scratch += index * j->net->n_scratch;
+    weft_team_share(index, n, c->cout, FILTERS_AT_ONCE, &first, &last);
+    if (first < last) {
+        step->conv_ops->to_w(c, &mine, (uint32_t)first, (uint32_t)last);
+    }
+    weft_team_share(index, n, j->net->n, 1, &first, &last);
+    if (mine.dx && first < last) {
+        mine.n = (uint32_t)(last - first);
+        mine.x += first * step->n_in;
+        mine.y += first * step->n_out;
+        mine.slot = mine.slot ? mine.slot + first * step->n_out : NULL;
+        mine.dy += first * step->n_out;
+        mine.dx += first * step->n_in;
+        step->conv_ops->to_x(c, &mine);
+    }
+}
+
 static void backward_conv(weft_net *net, weft_step *step, float *dx, float *dy, const float *x,
                           const weft_sink *sink)
 {
-    step->conv_ops->backward(&step->conv, &(weft_conv_backward){.n = net->n,
-                                                                .x = x,
-                                                                .w = net->weights + step->weight,
-                                                                .y = step->out,
-                                                                .slot = step->mask,
-                                                                .dy = dy,
-                                                                .dx = dx,
-                                                                .dw = net->dw,
-                                                                .db = net->db,
-                                                                .scratch = net->scratch});
+    backward_job job = {.net = net,
+                        .step = step,
+                        .conv = {.n = net->n,
+                                 .x = x,
+                                 .w = net->weights + step->weight,
+                                 .y = step->out,
+                                 .slot = step->mask,
+                                 .dy = dy,
+                                 .dx = dx,
+                                 .dw = net->dw,
+                                 .db = net->db,
+                                 .scratch = net->scratch}};
+    if (step->conv.relu && !step->conv.pooled) {
+        weft_team_run(net->team, open_conv, &job);
+    }
+    weft_team_run(net->team, back_conv, &job);
     weft_blend(sink->to + step->weight, sink->keep, sink->scale, net->dw,
                weft_conv_n_weights(&step->conv));
     if (step->has_bias) {
         weft_blend(sink->to + step->bias, sink->keep, sink->scale, net->db, step->conv.cout);
     }
+}
+
+static void back_dense(void *arg, uint32_t index, uint32_t n)
+{
+    const backward_job *j = arg;
+    const weft_dense *d = &j->step->dense;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    weft_team_share(index, n, d->in, INPUTS_AT_ONCE, &first, &last);
+    weft_dense_back(d, &j->dense, (uint32_t)first, (uint32_t)last);
+}
+
+static void backward_dense(weft_net *net, weft_step *step, float *dx, float *dy, const float *x,
+                           const weft_sink *sink)
+{
+    backward_job job = {.net = net,
+                        .step = step,
+                        .dense = {.n = net->n,
+                                  .x = x,
+                                  .w = net->weights + step->weight,
+                                  .y = step->out,
+                                  .dy = dy,
+                                  .dx = dx,
+                                  .weight_to = sink->to + step->weight,
+                                  .bias_to = step->has_bias ? sink->to + step->bias : NULL,
+                                  .scratch = net->db,
+                                  .keep = sink->keep,
+                                  .scale = sink->scale}};
+    weft_dense_open(&step->dense, &job.dense);
+    weft_team_run(net->team, back_dense, &job);
 }
 
 /* dx is NULL for the first step: nobody needs the gradient of the input. */
@@ -174,9 +296,7 @@ static void backward_step(weft_net *net, weft_step *step, float *dx, float *dy, 
     const size_t values = net->n * step->n_out;
     switch (step->kind) {
     case WEFT_STEP_DENSE:
-        weft_dense_backward(&step->dense, dx, dy, step->out, x, net->weights + step->weight, net->n,
-                            net->db, sink->to + step->weight,
-                            step->has_bias ? sink->to + step->bias : NULL, sink->keep, sink->scale);
+        backward_dense(net, step, dx, dy, x, sink);
         return;
     case WEFT_STEP_CONV:
         backward_conv(net, step, dx, dy, x, sink);

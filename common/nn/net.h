@@ -8,40 +8,64 @@
  *
  * Activations are row-major [example][height][width][channel]; flatten changes nothing.
  *
- * Threads: a net belongs to one thread at a time; different nets run in parallel freely. The
- * result of a call depends on its arguments only, never on what other threads do. Building a net
- * sets OpenBLAS to one thread for the whole process where it has more (openblas_set_num_threads(1):
- * OpenBLAS has no setting of narrower scope). An application that uses a multi-threaded OpenBLAS
- * itself must set its own number again before its own calls, and not while a net computes.
+ * Numerics. The kernels (isa/) give the same bits on every processor and with every instruction set
+ * and number of threads: each output is one chain of fused multiply-adds in an order that the
+ * shapes fix, elementary functions are our own (math.h), and nothing is left to the compiler
+ * (-ffp-contract=off). WEFT_NUMERICS_PORTABLE uses nothing else. WEFT_NUMERICS_FAST, the default,
+ * uses the same kernels wherever there are AVX2 or AVX-512, where they are as fast as OpenBLAS's or
+ * faster for such shapes (docs/engine.md), and OpenBLAS on other processors.
+ *
+ * Threads: a net belongs to one thread at a time; different nets run in parallel freely. A net of
+ * n_threads has n_threads - 1 threads of its own, which work during its calls only. The result of a
+ * call depends on its arguments only, never on threads.
+ *
+ * Nothing global is changed where the kernels of isa/ run. Only a net that does use OpenBLAS sets
+ * it to one thread for the whole process when it is built (openblas_set_num_threads(1): OpenBLAS
+ * has no setting of narrower scope).
  */
 #ifndef WEFT_NN_NET_H
 #define WEFT_NN_NET_H
 
 #include "model/layout.h"
+#include "model/plan.h"
 
 typedef struct weft_net weft_net;
 
 typedef enum weft_kernels {
-    WEFT_KERNELS_AUTO = 0,  /* the fastest that this processor has */
+    WEFT_KERNELS_AUTO = 0,  /* the fastest that numerics allow */
     WEFT_KERNELS_NAIVE = 1, /* plain loops: the oracle of the others */
-    WEFT_KERNELS_BLAS = 2   /* im2col and sgemm: any processor */
+    WEFT_KERNELS_BLAS = 2   /* im2col and OpenBLAS */
 } weft_kernels;
+
+/* Instruction sets that the kernels are compiled for. */
+typedef enum weft_isa_kind {
+    WEFT_ISA_BEST = 0,
+    WEFT_ISA_PLAIN = 1, /* what the compiler makes for any processor of the kind */
+    WEFT_ISA_AVX2 = 2,  /* and FMA */
+    WEFT_ISA_AVX512 = 3
+} weft_isa_kind;
 
 typedef struct weft_net_options {
     uint32_t max_batch; /* examples in one forward, 1..65536 */
     bool train;         /* plan what backward needs, too */
     weft_kernels kernels;
+    weft_numerics numerics;
+    weft_isa_kind isa;  /* forced, for tests; kernels AUTO only */
+    uint32_t n_threads; /* for one call, the caller's included, 1..64; 0 means 1 */
+    /* called once on each new thread before its first work (to pin it, say); or NULL */
+    void (*thread_started)(void *self, uint32_t index);
+    void *self;
 } weft_net_options;
 #define WEFT_NET_OPTIONS_INIT                                                                      \
     {                                                                                              \
-        64, false, WEFT_KERNELS_AUTO                                                               \
+        64, false, WEFT_KERNELS_AUTO, WEFT_NUMERICS_FAST, WEFT_ISA_BEST, 1, NULL, NULL             \
     }
 
 /* What a net of this spec needs, in bytes. */
 typedef struct weft_net_memory {
     uint64_t parameters;  /* the caller's weight vector */
     uint64_t activations; /* inputs, outputs and masks of max_batch examples, and their gradients */
-    uint64_t scratch;     /* packed weights, columns of one image, weight gradients of one layer */
+    uint64_t scratch;     /* framed images of each thread, weight gradients of one layer */
     uint64_t workspace;   /* activations + scratch, with alignment: what weft_net_new allocates */
 } weft_net_memory;
 
@@ -49,8 +73,8 @@ typedef struct weft_net_memory {
  * Build a net; *ret is the caller's to free.
  * @param spec    of layers (not of plain tensors); borrowed for the call.
  * @param layout  of the same spec; borrowed for the call.
- * @return WEFT_E_INVALID plain tensors, or max_batch out of range; WEFT_E_LIMIT a workspace above
- *         1 TiB; WEFT_E_NOMEM.
+ * @return WEFT_E_INVALID plain tensors, max_batch or n_threads out of range, or a forced
+ * instruction set that this processor lacks; WEFT_E_LIMIT a workspace above 1 TiB; WEFT_E_NOMEM.
  */
 WEFT_NODISCARD weft_status weft_net_new(weft_net **ret, const weft_spec *spec,
                                         const weft_layout *layout, const weft_net_options *options,

@@ -7,6 +7,7 @@
 #include "nn/dense.h"
 #include "nn/net.h"
 #include "nn/pool.h"
+#include "nn/team.h"
 
 #include "base/rng.h"
 
@@ -46,6 +47,7 @@ struct weft_net {
     weft_step *steps; /* [n_steps], owned */
     uint32_t max_batch;
     bool train;
+    weft_team *team; /* owned; NULL: one thread */
     uint32_t n_inputs;
     uint32_t n_outputs;
     uint64_t n_params;
@@ -54,9 +56,10 @@ struct weft_net {
     /* in the workspace */
     float *input;       /* [max_batch][n_inputs] */
     float *gradient[2]; /* [max_batch][most values between two steps]; train only */
-    float *scratch;     /* of one step at a time */
+    float *scratch;     /* [n_threads][n_scratch], of one step at a time */
     float *dw;          /* gradients of the largest convolution; train only */
     float *db;          /* of the largest bias; train only */
+    size_t n_scratch;
     /* the last forward */
     const float *weights;
     const float *x;

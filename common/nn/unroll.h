@@ -10,7 +10,7 @@
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define UNROLL _Pragma("GCC unroll 12")
+#define UNROLL _Pragma("GCC unroll 24")
 #endif
 
 /* Makes the compiler load a value once into a register, where it would read memory for each use. */

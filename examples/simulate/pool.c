@@ -248,8 +248,7 @@ static weft_status fill(sim_pool *pool, weft_err *err)
     for (uint32_t i = 0; i < pool->n_workers; i++) {
         worker *w = &pool->workers[i];
         w->pool = pool;
-        WEFT_TRY(
-            weft_trainer_state_new(&w->state, pool->world->spec, WEFT_KERNELS_AUTO, memory, err));
+        WEFT_TRY(weft_trainer_state_new(&w->state, pool->world->spec, NULL, memory, err));
         const int rc = pthread_create(&w->thread, NULL, work, w);
         w->started = rc == 0;
         if (rc != 0) {

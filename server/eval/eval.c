@@ -53,7 +53,7 @@ static weft_status build(weft_eval *eval, const weft_spec *spec, weft_err *err)
                                  .divisor = 255.0F,
                                  .labels = data->classes,
                                  .targets = data->values};
-    return weft_trainer_state_new(&eval->state, spec, WEFT_KERNELS_AUTO, eval->alloc, err);
+    return weft_trainer_state_new(&eval->state, spec, NULL, eval->alloc, err);
 }
 
 static weft_status fill(weft_eval *eval, const char *model_spec, const char *data_schema,

@@ -146,7 +146,7 @@ static void worker_init(worker *w, const weft_spec *spec, uint32_t batch)
     const uint32_t n_in = weft_shape_size(&spec->input);
     uint32_t *labels = malloc(N_EXAMPLES * sizeof *labels);
     if (!labels || weft_layout_new(&layout, spec, &weft_alloc_std, NULL) ||
-        weft_trainer_state_new(&w->state, spec, WEFT_KERNELS_AUTO, &weft_alloc_std, NULL)) {
+        weft_trainer_state_new(&w->state, spec, NULL, &weft_alloc_std, NULL)) {
         die("no memory");
     }
     for (uint32_t i = 0; i < N_EXAMPLES; i++) {

@@ -255,8 +255,7 @@ static void compare(int split, double *ret_federated, double *ret_pooled)
     assert_ok(weft_job_yaml_load(&def, filled_path(split), &weft_alloc_std, &assert_err));
     assert_ok(weft_spec_parse(&spec, def.model_spec, strlen(def.model_spec), &weft_alloc_std,
                               &assert_err));
-    assert_ok(
-        weft_trainer_state_new(&state, spec, WEFT_KERNELS_AUTO, &weft_alloc_std, &assert_err));
+    assert_ok(weft_trainer_state_new(&state, spec, NULL, &weft_alloc_std, &assert_err));
     weft_data *test = load_rows(&def, "test", split);
     *ret_federated = federated_accuracy(state, split, test);
     *ret_pooled = train_pooled(state, &def, split, test);

@@ -222,7 +222,10 @@ static double ref_loss(const problem *p)
 
 static weft_net *net_of(const problem *p, weft_kernels kernels, bool train)
 {
-    const weft_net_options options = {p->n, train, kernels};
+    weft_net_options options = WEFT_NET_OPTIONS_INIT;
+    options.max_batch = p->n;
+    options.train = train;
+    options.kernels = kernels;
     weft_net *net = NULL;
     assert_ok(weft_net_new(&net, p->spec, p->layout, &options, &weft_alloc_std, &assert_err));
     return net;

@@ -150,8 +150,7 @@ static void clouds_free(clouds *c)
 static weft_trainer_state *state_of(const clouds *c)
 {
     weft_trainer_state *state = NULL;
-    assert_ok(
-        weft_trainer_state_new(&state, c->spec, WEFT_KERNELS_AUTO, &weft_alloc_std, &assert_err));
+    assert_ok(weft_trainer_state_new(&state, c->spec, NULL, &weft_alloc_std, &assert_err));
     return state;
 }
 
@@ -235,7 +234,7 @@ static void test_train__fits_a_line_with_mse(void **state)
         .n_examples = 100, .n_features = 2, .n_targets = 1, .features = x[0], .targets = y};
     const weft_batch_source source = weft_arrays_source(&arrays);
     weft_trainer_state *t = NULL;
-    assert_ok(weft_trainer_state_new(&t, spec, WEFT_KERNELS_AUTO, &weft_alloc_std, &assert_err));
+    assert_ok(weft_trainer_state_new(&t, spec, NULL, &weft_alloc_std, &assert_err));
     float w[3] = {0};
     weft_train_result r;
     const weft_plan plan = plan_of(WEFT_OPTIMIZER_SGD, 0.1, 10, 30);
@@ -345,8 +344,7 @@ static void test_train__gives_the_same_bytes_in_parallel_threads(void **state)
         jobs[i].w = calloc((size_t)layout->n_params, sizeof(float));
         assert_non_null(jobs[i].w);
         weft_layout_init_weights(jobs[i].w, layout, spec, 1);
-        assert_ok(weft_trainer_state_new(&jobs[i].state, spec, WEFT_KERNELS_AUTO, &weft_alloc_std,
-                                         &assert_err));
+        assert_ok(weft_trainer_state_new(&jobs[i].state, spec, NULL, &weft_alloc_std, &assert_err));
     }
     (void)train_image_job(&jobs[0]); /* alone; returns NULL */
     pthread_t threads[2];
@@ -388,7 +386,10 @@ static void test_train__adds_up_chunks_of_a_large_batch(void **state)
     assert_ok(weft_train(&r, t, large, &plan, 2, &c->source, NULL, &assert_err));
     assert_memory_equal(whole, large, bytes_of(c));
     weft_net *net = NULL;
-    const weft_net_options options = {EXAMPLES, true, WEFT_KERNELS_NAIVE};
+    weft_net_options options = WEFT_NET_OPTIONS_INIT;
+    options.max_batch = EXAMPLES;
+    options.train = true;
+    options.kernels = WEFT_KERNELS_NAIVE;
     const weft_truth truth = {c->labels, NULL};
     const weft_sink sink = {by_hand, 1.0F - 0.5F * 0.1F, -0.5F};
     weft_loss_sum sum = {0.0, 0, 0};
@@ -564,7 +565,7 @@ static weft_status train_with(const weft_alloc *a, void *arg)
     weft_trainer_state *t = NULL;
     weft_train_result r;
     float *w = weights_of(o->c);
-    weft_status status = weft_trainer_state_new(&t, o->c->spec, WEFT_KERNELS_AUTO, a, NULL);
+    weft_status status = weft_trainer_state_new(&t, o->c->spec, NULL, a, NULL);
     if (status == WEFT_OK) {
         status = weft_train(&r, t, w, &o->plan, 1, &o->c->source, NULL, NULL);
     }
@@ -596,7 +597,7 @@ static void test_train__allocates_nothing_the_second_time(void **state)
     weft_train_result r;
     const weft_plan plan = plan_of(WEFT_OPTIMIZER_ADAM, 0.01, 20, 1);
     size_t count = 0;
-    assert_ok(weft_trainer_state_new(&t, c->spec, WEFT_KERNELS_AUTO, &counted.alloc, &assert_err));
+    assert_ok(weft_trainer_state_new(&t, c->spec, NULL, &counted.alloc, &assert_err));
     for (int i = 0; i < 3; i++) {
         assert_ok(weft_train(&r, t, w, &plan, 1, &c->source, NULL, &assert_err));
         assert_ok(weft_evaluate(&r, t, w, &c->source, NULL, &assert_err));
@@ -614,8 +615,7 @@ static void test_trainer_state_new__refuses_plain_tensors(void **state)
     weft_spec *spec = NULL;
     weft_trainer_state *t = NULL;
     assert_ok(weft_spec_parse(&spec, "tensor a 4", 10, &weft_alloc_std, &assert_err));
-    assert_int_equal(weft_trainer_state_new(&t, spec, WEFT_KERNELS_AUTO, &weft_alloc_std, NULL),
-                     WEFT_E_INVALID);
+    assert_int_equal(weft_trainer_state_new(&t, spec, NULL, &weft_alloc_std, NULL), WEFT_E_INVALID);
     weft_spec_free(spec);
 }
 

@@ -19,17 +19,18 @@ typedef struct vector {
 
 struct weft_trainer_state {
     const weft_alloc *alloc;
-    weft_spec *spec;     /* owned */
-    weft_layout *layout; /* owned */
-    weft_kernels kernels;
-    weft_net *trainer;   /* owned; NULL before the first training */
-    weft_net *evaluator; /* owned; NULL before the first evaluation */
-    vector gradient;     /* float [n_params], where the optimizer needs it */
-    vector state;        /* float [0..2][n_params] */
-    vector base;         /* float [n_params] */
-    vector index;        /* uint32_t [n_examples] */
-    vector labels;       /* uint32_t [chunk] */
-    vector targets;      /* float [chunk][n_outputs] */
+    weft_spec *spec;          /* owned */
+    weft_layout *layout;      /* owned */
+    weft_net_options options; /* of all nets, but for max_batch and train */
+    weft_numerics trained;    /* numerics of trainer */
+    weft_net *trainer;        /* owned; NULL before the first training */
+    weft_net *evaluator;      /* owned; NULL before the first evaluation */
+    vector gradient;          /* float [n_params], where the optimizer needs it */
+    vector state;             /* float [0..2][n_params] */
+    vector base;              /* float [n_params] */
+    vector index;             /* uint32_t [n_examples] */
+    vector labels;            /* uint32_t [chunk] */
+    vector targets;           /* float [chunk][n_outputs] */
 };
 
 static weft_status copy_spec(weft_spec **ret, const weft_spec *spec, const weft_alloc *a,
@@ -51,7 +52,8 @@ static weft_status copy_spec(weft_spec **ret, const weft_spec *spec, const weft_
 }
 
 weft_status weft_trainer_state_new(weft_trainer_state **ret, const weft_spec *spec,
-                                   weft_kernels kernels, const weft_alloc *a, weft_err *err)
+                                   const weft_net_options *options, const weft_alloc *a,
+                                   weft_err *err)
 {
     if (spec->n_layers == 0) {
         WEFT_FAIL(err, WEFT_E_INVALID,
@@ -62,7 +64,8 @@ weft_status weft_trainer_state_new(weft_trainer_state **ret, const weft_spec *sp
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a trainer");
     }
     state->alloc = a;
-    state->kernels = kernels;
+    state->options = options ? *options : (weft_net_options)WEFT_NET_OPTIONS_INIT;
+    state->trained = state->options.numerics;
     weft_status status = copy_spec(&state->spec, spec, a, err);
     if (status == WEFT_OK) {
         status = weft_layout_new(&state->layout, spec, a, err);
@@ -123,7 +126,10 @@ static weft_status reserve_net(weft_trainer_state *state, weft_net **net, uint32
     }
     weft_net_free(*net);
     *net = NULL;
-    const weft_net_options options = {batch, train, state->kernels};
+    weft_net_options options = state->options;
+    options.max_batch = batch;
+    options.train = train;
+    options.numerics = train ? state->trained : state->options.numerics;
     return weft_net_new(net, state->spec, state->layout, &options, state->alloc, err);
 }
 
@@ -310,6 +316,11 @@ weft_status weft_train(weft_train_result *ret, weft_trainer_state *state, float 
     step_job job = {plan, weights, state->layout->n_params, 0};
     r.chunk = batch_size < WEFT_TRAIN_CHUNK ? batch_size : WEFT_TRAIN_CHUNK;
     r.total = plan->epochs * ((n - 1) / (uint64_t)batch_size + 1);
+    if (state->trained != plan->numerics) {
+        weft_net_free(state->trainer);
+        state->trainer = NULL;
+        state->trained = plan->numerics;
+    }
     WEFT_TRY(reserve_net(state, &state->trainer, r.chunk, true, err));
     r.net = state->trainer;
     WEFT_TRY(prepare(&r));

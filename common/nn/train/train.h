@@ -32,11 +32,13 @@ typedef struct weft_trainer_state weft_trainer_state;
 /**
  * Prepare training and evaluation of a spec; *ret is the caller's to free. spec is borrowed for the
  * call; a must outlive the state.
+ * @param options  of the nets; NULL: the defaults. max_batch and train are not used, and training
+ *                 has the numerics of its plan.
  * @return WEFT_E_INVALID the spec has plain tensors; WEFT_E_LIMIT; WEFT_E_NOMEM.
  */
 WEFT_NODISCARD weft_status weft_trainer_state_new(weft_trainer_state **ret, const weft_spec *spec,
-                                                  weft_kernels kernels, const weft_alloc *a,
-                                                  weft_err *err);
+                                                  const weft_net_options *options,
+                                                  const weft_alloc *a, weft_err *err);
 void weft_trainer_state_free(weft_trainer_state *state);
 uint64_t weft_trainer_state_n_params(const weft_trainer_state *state);
 

@@ -1,18 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the AVX2 convolutions share: the image in a frame of zeros, in which one kernel row of a
- * window is kw * cin values in a row, whatever the channels.
+ * The image in a frame of zeros, in which one kernel row of a window is kw * cin values in a row,
+ * whatever the channels. Threads: any.
  */
-#ifndef WEFT_NN_CONV_AVX2_PRIV_H
-#define WEFT_NN_CONV_AVX2_PRIV_H
+#ifndef WEFT_NN_ISA_FRAME_H
+#define WEFT_NN_ISA_FRAME_H
 
 #include "nn/conv.h"
-#include "nn/unroll.h"
 
 #include <string.h>
 
-#define AVX2       __attribute__((target("avx2,fma")))
-#define WEFT_LANES 8U
+/* Rows are padded to whole vectors of the widest kind on every processor: the same bits. */
+enum { FRAME_VECTOR = 16 };
 
 /* A convolution's geometry in float32 values. */
 typedef struct weft_frame {
@@ -30,7 +29,7 @@ static inline weft_frame weft_frame_of(const weft_conv *c)
     f.row = ((size_t)c->w + c->pad_left + c->pad_right) * c->cin;
     f.size = ((size_t)c->h + c->pad_top + c->pad_bottom) * f.row;
     f.length = (size_t)c->kw * c->cin;
-    f.padded = (f.length + WEFT_LANES - 1) / WEFT_LANES * WEFT_LANES;
+    f.padded = (f.length + FRAME_VECTOR - 1) / FRAME_VECTOR * FRAME_VECTOR;
     f.window = c->kh * f.length;
     f.framed = c->pad_top || c->pad_left || c->pad_bottom || c->pad_right;
     return f;
@@ -39,7 +38,20 @@ static inline weft_frame weft_frame_of(const weft_conv *c)
 /* Arrays of a scratch start at cache lines. */
 static inline size_t weft_frame_align(size_t n)
 {
-    return (n + 15) / 16 * 16;
+    return (n + FRAME_VECTOR - 1) / FRAME_VECTOR * FRAME_VECTOR;
+}
+
+/* The parts of a scratch, counted before there is one. */
+typedef struct weft_frame_arena {
+    float *base; /* NULL: only count */
+    size_t used;
+} weft_frame_arena;
+
+static inline float *weft_frame_take(weft_frame_arena *a, size_t n)
+{
+    float *p = a->base ? a->base + a->used : NULL;
+    a->used += weft_frame_align(n);
+    return p;
 }
 
 /* The inside of the frame; its zeros were written before. */
@@ -63,14 +75,5 @@ static inline void weft_frame_empty(const weft_conv *c, const weft_frame *f, flo
         memcpy(x, at, n * sizeof *x);
     }
 }
-
-/* Forward without columns, for dense and pooled layers that weft_conv_direct_fits. */
-bool weft_conv_direct_fits(const weft_conv *c);
-size_t weft_conv_direct_scratch(const weft_conv *c);
-void weft_conv_direct_forward(const weft_conv *c, const weft_conv_forward *io);
-
-/* Backward of pooled layers. */
-size_t weft_conv_sparse_scratch(const weft_conv *c);
-void weft_conv_sparse_backward(const weft_conv *c, const weft_conv_backward *io);
 
 #endif

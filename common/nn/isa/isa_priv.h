@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The functions of one instruction set, under names of its own (WEFT_ISA_NAME). */
+#ifndef WEFT_NN_ISA_PRIV_H
+#define WEFT_NN_ISA_PRIV_H
+
+#include "nn/conv.h"
+#include "nn/gemm.h"
+#include "nn/isa/vec.h"
+
+#define weft_isa_gemm   WEFT_ISA_NAME(weft_isa_gemm)
+#define weft_dots       WEFT_ISA_NAME(weft_dots)
+#define weft_direct_ops WEFT_ISA_NAME(weft_direct_ops)
+
+weft_gemm_fn weft_isa_gemm;
+/* a plain, b transposed: dot products of the rows of both. */
+weft_gemm_fn weft_dots;
+
+extern const weft_conv_ops weft_direct_ops;
+
+#endif
