@@ -2,7 +2,7 @@
 /* Layers that work value by value. Threads: any. */
 #include "nn/activation.h"
 
-#include <math.h>
+#include "nn/math.h"
 
 void weft_relu_forward(float *y, const float *x, size_t n)
 {
@@ -14,14 +14,14 @@ void weft_relu_forward(float *y, const float *x, size_t n)
 void weft_tanh_forward(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        y[i] = tanhf(x[i]);
+        y[i] = weft_tanhf(x[i]);
     }
 }
 
 void weft_sigmoid_forward(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        y[i] = 1.0F / (1.0F + expf(-x[i])); /* expf may overflow to infinity: 0 then */
+        y[i] = weft_sigmoidf(x[i]);
     }
 }
 

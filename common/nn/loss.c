@@ -2,7 +2,7 @@
 /* Losses over the outputs of a batch. Threads: any. */
 #include "nn/loss.h"
 
-#include <math.h>
+#include "nn/math.h"
 
 /* The index of the first largest value. */
 static uint32_t first_max(const float *z, uint32_t n)
@@ -23,7 +23,7 @@ static double softmax_row(float *dz, const float *z, uint32_t label, uint32_t cl
     float below = 0.0F;  /* without best, whose share is 1 */
     float others = 0.0F; /* without label */
     for (uint32_t c = 0; c < classes; c++) {
-        const float e = expf(z[c] - z[best]);
+        const float e = weft_expf(z[c] - z[best]);
         below += c != best ? e : 0.0F;
         others += c != label ? e : 0.0F;
         if (dz) {
@@ -37,7 +37,7 @@ static double softmax_row(float *dz, const float *z, uint32_t label, uint32_t cl
             dz[c] *= scale;
         }
     }
-    return (double)(log1pf(below) - (z[label] - z[best]));
+    return (double)(weft_log1pf(below) - (z[label] - z[best]));
 }
 
 weft_status weft_loss_softmax(float *dz, const float *z, const uint32_t *labels, uint32_t n,
@@ -81,7 +81,7 @@ void weft_softmax_rows(float *z, uint64_t rows, uint32_t classes)
         const float most = z[first_max(z, classes)];
         float total = 0.0F;
         for (uint32_t c = 0; c < classes; c++) {
-            z[c] = expf(z[c] - most);
+            z[c] = weft_expf(z[c] - most);
             total += z[c];
         }
         for (uint32_t c = 0; c < classes; c++) {

@@ -2,7 +2,7 @@
 /* Optimizer steps; built with -O3. Threads: any, over different vectors. */
 #include "nn/train/optimizer.h"
 
-#include <math.h>
+#include "nn/math.h"
 
 unsigned weft_optimizer_n_state(const weft_plan *plan)
 {
@@ -63,8 +63,8 @@ static void adam(float *restrict w, const float *restrict g, float *restrict m, 
     const float b2 = (float)plan->beta2;
     const float c1 = (float)(1.0 - plan->beta1);
     const float c2 = (float)(1.0 - plan->beta2);
-    const double fixed1 = 1.0 - pow(plan->beta1, (double)step);
-    const double fixed2 = 1.0 - pow(plan->beta2, (double)step);
+    const double fixed1 = 1.0 - weft_powi(plan->beta1, step);
+    const double fixed2 = 1.0 - weft_powi(plan->beta2, step);
     const float rate = (float)(plan->learning_rate / fixed1);
     const float root = (float)(1.0 / sqrt(fixed2));
     const float epsilon = (float)plan->epsilon;
