@@ -181,7 +181,8 @@ static weft_status choose_spec(loaded *l, const weft_spec *spec, weft_buf *text,
 }
 
 static weft_status load(loaded *l, const char *path, const weft_spec *spec, weft_view file,
-                        weft_weights_format format, const weft_alloc *a, weft_err *err)
+                        weft_weights_format format, const weft_alloc *a, const weft_alloc *large,
+                        weft_err *err)
 {
     weft_buf text;
     weft_buf_init(&text, a, (size_t)WEFT_MAX_SPEC_BYTES * 2);
@@ -195,26 +196,27 @@ static weft_status load(loaded *l, const char *path, const weft_spec *spec, weft
     if (l->layout->n_params / 1032 > file.size) { /* not even deflated */
         WEFT_FAIL(err, WEFT_E_INVALID, "%.160s is too small for its model", path);
     }
-    l->weights = weft_array(a, (size_t)l->layout->n_params, sizeof *l->weights);
+    l->weights = weft_array(large, (size_t)l->layout->n_params, sizeof *l->weights);
     if (!l->weights) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for the weights of %.160s", path);
     }
-    return weft_weights_read(l->weights, l->layout, format, file.data, file.size, a, err);
+    return weft_weights_read(l->weights, l->layout, format, file.data, file.size, large, err);
 }
 
-weft_status weft_weights_load(const char *path, const weft_spec *spec, weft_spec **ret_spec,
-                              weft_layout **ret_layout, float **ret_weights,
-                              weft_weights_meta *ret_meta, const weft_alloc *a, weft_err *err)
+weft_status weft_weights_load_apart(const char *path, const weft_spec *spec, weft_spec **ret_spec,
+                                    weft_layout **ret_layout, float **ret_weights,
+                                    weft_weights_meta *ret_meta, const weft_alloc *a,
+                                    const weft_alloc *large, weft_err *err)
 {
     weft_weights_format format = WEFT_WEIGHTS_SAFETENSORS;
     weft_view file = {0};
     WEFT_TRY(weft_weights_format_of(&format, path, err));
     WEFT_TRY(map_file(&file, path, err));
     loaded l = {0};
-    const weft_status status = load(&l, path, spec, file, format, a, err);
+    const weft_status status = load(&l, path, spec, file, format, a, large, err);
     (void)munmap((void *)(uintptr_t)file.data, file.size); /* a mapping of ours */
     if (status != WEFT_OK) {
-        weft_free(a, l.weights);
+        weft_free(large, l.weights);
         weft_layout_free(l.layout);
         weft_spec_free(l.spec);
         return status;
@@ -226,4 +228,12 @@ weft_status weft_weights_load(const char *path, const weft_spec *spec, weft_spec
         *ret_meta = l.meta;
     }
     return WEFT_OK;
+}
+
+weft_status weft_weights_load(const char *path, const weft_spec *spec, weft_spec **ret_spec,
+                              weft_layout **ret_layout, float **ret_weights,
+                              weft_weights_meta *ret_meta, const weft_alloc *a, weft_err *err)
+{
+    return weft_weights_load_apart(path, spec, ret_spec, ret_layout, ret_weights, ret_meta, a, a,
+                                   err);
 }

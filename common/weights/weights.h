@@ -96,4 +96,15 @@ WEFT_NODISCARD weft_status weft_weights_load(const char *path, const weft_spec *
                                              float **ret_weights, weft_weights_meta *ret_meta,
                                              const weft_alloc *a, weft_err *err);
 
+/**
+ * The same, with an allocator of its own for what is as large as the model: the weights, and while
+ * it reads the largest tensor of another order. Its blocks are taken and freed, never resized.
+ * @param large  outlives ret_weights, which is freed with it.
+ */
+WEFT_NODISCARD weft_status weft_weights_load_apart(const char *path, const weft_spec *spec,
+                                                   weft_spec **ret_spec, weft_layout **ret_layout,
+                                                   float **ret_weights, weft_weights_meta *ret_meta,
+                                                   const weft_alloc *a, const weft_alloc *large,
+                                                   weft_err *err);
+
 #endif

@@ -365,7 +365,7 @@ const cli_verb cli_model_verbs[] = {
      export_options, cli_model_export},
     {"model", "import", "FILE", 1, 1, "store the weights of a file, to start jobs from",
      "Reads .safetensors and .npz; prints the digest for a job file's init.version, or for\n"
-     "weft job submit --from.",
+     "weft job submit --from. Takes as much room as the model in $TMPDIR, or in /var/tmp.",
      import_options, cli_model_import},
     {"model", "predict", "FILE", 1, 1, "use an exported model on data of this machine",
      "No coordinator is asked. Says the accuracy, or the mean squared error, where the data are\n"

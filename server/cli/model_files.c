@@ -4,6 +4,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -146,6 +147,38 @@ static void import_done(import *i)
     weft_rt_blob_unref(i->blob);
 }
 
+/* In the folder for large temporary files: $TMPDIR, or /var/tmp, which is no tmpfs. */
+static weft_status choose_temporary(char out[PATH_MAX], weft_err *err)
+{
+    const char *dir = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): one thread */
+    return weft_path_join(out, PATH_MAX, dir && *dir ? dir : "/var/tmp", "weft-import", err);
+}
+
+/* The weights, and whatever else is as large, lie in files, not on the heap. */
+static weft_status load_weights(import *i, const char *path, weft_err *err)
+{
+    /* for ever: gRPC may hold the blob a little longer than the call */
+    static char near[PATH_MAX];
+    static cli_file_alloc files;
+    weft_weights_meta meta;
+    float *weights = NULL;
+    WEFT_TRY(choose_temporary(near, err));
+    cli_file_alloc_init(&files, near);
+    weft_status status = weft_weights_load_apart(path, i->given, &i->spec, &i->layout, &weights,
+                                                 &meta, &weft_alloc_std, &files.alloc, err);
+    if (status == WEFT_E_NOMEM && files.err.code != WEFT_OK) {
+        *err = files.err; /* no room for a file is what it was */
+        return err->code;
+    }
+    WEFT_TRY(status);
+    status = weft_rt_blob_take(&i->blob, &files.alloc, weights,
+                               (size_t)i->layout->n_params * sizeof(float), err);
+    if (status != WEFT_OK) {
+        weft_free(&files.alloc, weights);
+    }
+    return status;
+}
+
 static weft_status load(cli *c, import *i, weft_err *err)
 {
     const char *spec = NULL;
@@ -156,16 +189,7 @@ static weft_status load(cli *c, import *i, weft_err *err)
     if (spec) {
         WEFT_TRY(weft_spec_parse(&i->given, spec, strlen(spec), &weft_alloc_std, err));
     }
-    weft_weights_meta meta;
-    float *weights = NULL;
-    WEFT_TRY(weft_weights_load(path, i->given, &i->spec, &i->layout, &weights, &meta,
-                               &weft_alloc_std, err));
-    const weft_status status = weft_rt_blob_take(&i->blob, &weft_alloc_std, weights,
-                                                 (size_t)i->layout->n_params * sizeof(float), err);
-    if (status != WEFT_OK) {
-        weft_free(&weft_alloc_std, weights);
-    }
-    return status;
+    return load_weights(i, path, err);
 }
 
 static weft_status print_imported(cli *c, const weft_msg_model_info *model, weft_err *err)

@@ -153,8 +153,7 @@ static void on_message(void *arg, weft_rt_rpc *rpc, weft_rt_message *message)
     weft_rt_rpc_next(rpc);
 }
 
-/* A file without a name in the folder of `near`: gone when closed, whatever happens. */
-static weft_status open_temporary(int *ret, const char *near, weft_err *err)
+weft_status cli_open_temporary(int *ret, const char *near, weft_err *err)
 {
     char path[PATH_MAX];
     const char *slash = strrchr(near, '/');
@@ -221,7 +220,7 @@ weft_status cli_fetch_model(cli *c, const weft_msg_model_info *model, const char
     }
     weft_status status = weft_hash_new(&t.hash, &weft_alloc_std, err);
     if (status == WEFT_OK) {
-        status = open_temporary(&t.fd, near, err);
+        status = cli_open_temporary(&t.fd, near, err);
     }
     if (status == WEFT_OK) {
         status = fetch(&t, model, err);

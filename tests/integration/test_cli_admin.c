@@ -776,6 +776,69 @@ static void test_model_import__sends_header_and_bytes(void **state)
     assert_int_equal(heard.data[2 + n], 0x12);
 }
 
+/* A dense layer of side inputs and outputs, saved. @return its weights, the caller's to free. */
+static float *save_square(const char *path, unsigned side, size_t *ret_n)
+{
+    char text[128];
+    weft_spec *spec = NULL;
+    weft_layout *layout = NULL;
+    (void)snprintf(text, sizeof text, "input %u\ndense units=%u\nloss mse\n", side, side);
+    assert_int_equal(weft_spec_parse(&spec, text, strlen(text), &weft_alloc_std, NULL), WEFT_OK);
+    assert_int_equal(weft_layout_new(&layout, spec, &weft_alloc_std, NULL), WEFT_OK);
+    float *values = malloc((size_t)layout->n_params * sizeof *values);
+    assert_non_null(values);
+    for (size_t i = 0; i < layout->n_params; i++) {
+        values[i] = (float)(i % 1021);
+    }
+    assert_int_equal(weft_weights_save(path, spec, layout, values, NULL, &weft_alloc_std, NULL),
+                     WEFT_OK);
+    *ret_n = (size_t)layout->n_params * sizeof *values;
+    weft_layout_free(layout);
+    weft_spec_free(spec);
+    return values;
+}
+
+static void says_imported(void)
+{
+    static const uint8_t digest[32] = {0xab};
+    const weft_msg_model_info model = {.digest = {digest, 32}, .bytes = 12};
+    admin_forget(&coordinator);
+    admin_says(&coordinator, WEFT_METHOD_IMPORT_MODEL, WEFT_MSG_MODEL_INFO, &model);
+}
+
+/* 1.4 MB: above what the heap gets, in two chunks, and in another order than the file's. */
+static void test_model_import__sends_what_lies_in_files(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    uint8_t digest[32];
+    const char *path = in_root("square.safetensors");
+    float *values = save_square(path, 600, &n);
+    assert_int_equal(weft_sha256(digest, values, n, NULL), WEFT_OK);
+    says_imported();
+    assert_done(RUN("model", "import", path));
+    const weft_view heard = admin_heard(&coordinator, WEFT_METHOD_IMPORT_MODEL);
+    const size_t second = n - WEFT_MAX_CHUNK_BYTES;
+    assert_true(heard.size > n);
+    assert_non_null(memmem(heard.data, 256, digest, sizeof digest)); /* in the header */
+    assert_memory_equal(heard.data + heard.size - second,
+                        (const uint8_t *)values + WEFT_MAX_CHUNK_BYTES, second);
+    free(values);
+}
+
+static void test_model_import__says_where_there_is_no_room(void **state)
+{
+    (void)state;
+    size_t n = 0;
+    const char *path = in_root("square.safetensors");
+    free(save_square(path, 600, &n));
+    assert_fails(run_program(root, (const char *const[]){"/usr/bin/env", "TMPDIR=/nowhere", weft,
+                                                         "--operator", operator_dir, "--address",
+                                                         coordinator.address, "model", "import",
+                                                         path, NULL}),
+                 1, "temporary file beside /nowhere/weft-import: No such file or directory");
+}
+
 /* ---- statistics ------------------------------------------------------------------------------ */
 
 static const char stats_job[] = "name: heart\n"
@@ -878,6 +941,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_teardown(test_model_show__by_the_first_digits, forget),
         cmocka_unit_test_teardown(test_model_release_and_rollback, forget),
         cmocka_unit_test_teardown(test_model_import__sends_header_and_bytes, forget),
+        cmocka_unit_test_teardown(test_model_import__sends_what_lies_in_files, forget),
+        cmocka_unit_test_teardown(test_model_import__says_where_there_is_no_room, forget),
         cmocka_unit_test_teardown(test_job_stats__fills_the_schema_in, forget),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

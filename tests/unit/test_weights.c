@@ -405,6 +405,49 @@ static void test_npz_read__refuses_and_names(void **state)
 /* ---- files ------------------------------------------------------------------------------------
  */
 
+/* Nothing as large as the model comes from the first allocator: it may have a third of it. */
+static void test_weights_load_apart__takes_little_of_the_heap(void **state)
+{
+    (void)state;
+    static const char text[] = "input 512\ndense units=256\nloss mse\n"; /* 513 KB */
+    char *dir = test_dir_new();
+    static const char *const names[] = {"m.safetensors", "m.npz"};
+    model m = {0};
+    assert_ok(weft_spec_parse(&m.spec, text, strlen(text), &weft_alloc_std, &assert_err));
+    assert_ok(weft_layout_new(&m.layout, m.spec, &weft_alloc_std, &assert_err));
+    m.weights = weft_array(&weft_alloc_std, (size_t)m.layout->n_params, sizeof *m.weights);
+    assert_non_null(m.weights);
+    for (size_t i = 0; i < m.layout->n_params; i++) {
+        m.weights[i] = (float)(i % 1021);
+    }
+    const size_t size = (size_t)m.layout->n_params * sizeof *m.weights;
+    for (size_t i = 0; i < 2; i++) {
+        char path[PATH_MAX];
+        weft_budget heap;
+        weft_budget large; /* the weights, and the tensor in the file's order */
+        model back = {0};
+        weft_err err = WEFT_ERR_INIT;
+        assert_ok(weft_path_join(path, sizeof path, dir, names[i], &assert_err));
+        assert_ok(weft_weights_save(path, m.spec, m.layout, m.weights, NULL, &weft_alloc_std,
+                                    &assert_err));
+        weft_budget_init(&heap, &weft_alloc_std, size / 3);
+        weft_budget_init(&large, &weft_alloc_std, 2 * size + 64);
+        assert_int_equal(weft_weights_load_apart(path, NULL, &back.spec, &back.layout,
+                                                 &back.weights, NULL, &heap.alloc, &large.alloc,
+                                                 &err),
+                         WEFT_OK);
+        assert_memory_equal(back.weights, m.weights, size);
+        assert_in_range(large.used, size, size + 64); /* what is left are the weights */
+        weft_free(&large.alloc, back.weights);
+        back.weights = NULL;
+        weft_layout_free(back.layout);
+        weft_spec_free(back.spec);
+        assert_int_equal(heap.used + large.used, 0);
+    }
+    model_done(&m);
+    test_dir_done(dir);
+}
+
 static void test_weights_load__brings_the_model_back(void **state)
 {
     (void)state;
@@ -570,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_safetensors_read__refuses_and_names),
         cmocka_unit_test(test_weights_read__refuses_what_is_not_finite),
         cmocka_unit_test(test_npz_read__refuses_and_names),
+        cmocka_unit_test(test_weights_load_apart__takes_little_of_the_heap),
         cmocka_unit_test(test_weights_load__brings_the_model_back),
         cmocka_unit_test(test_weights_save__is_what_write_gives),
         cmocka_unit_test(test_weights_save__every_allocation_may_fail),
