@@ -3,6 +3,7 @@
 #include "update/delta.h"
 
 #include "base/limits.h"
+#include "update/delta_priv.h"
 #include "update/norm.h"
 
 #include <math.h>
@@ -17,10 +18,6 @@
 _Static_assert(PASSED_WINDOW % STEP == 0, "windows are whole steps");
 _Static_assert(STEP % WEFT_CODEC_MAX_BLOCK_VALUES == 0, "steps are whole blocks");
 
-/* Truncation and this margin keep the norm of what is sent at or below the limit, whatever the
- * rounding of 2^33 additions. */
-#define CLIP_MARGIN (1.0 - 0x1p-26)
-
 typedef struct source {
     const float *weights;
     const float *base; /* NULL: zeros */
@@ -28,15 +25,20 @@ typedef struct source {
     const weft_delta_sink *sink;
 } source;
 
-static void read_delta(float *out, const source *s, uint64_t first, size_t n)
+void weft_delta_read(float *out, const float *weights, const float *base, uint64_t first, size_t n)
 {
-    if (!s->base) {
-        memcpy(out, s->weights + first, n * sizeof *out);
+    if (!base) {
+        memcpy(out, weights + first, n * sizeof *out);
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        out[i] = s->weights[first + i] - s->base[first + i];
+        out[i] = weights[first + i] - base[first + i];
     }
+}
+
+static void read_delta(float *out, const source *s, uint64_t first, size_t n)
+{
+    weft_delta_read(out, s->weights, s->base, first, n);
 }
 
 static size_t step_at(const source *s, uint64_t first)
@@ -53,8 +55,8 @@ static void tell_passed(const source *s, uint64_t end)
     }
 }
 
-static weft_status not_finite(const source *s, const float *block, uint64_t first, size_t n,
-                              weft_err *err)
+weft_status weft_delta_not_finite(const float *block, size_t n, const float *weights,
+                                  uint64_t first, weft_err *err)
 {
     size_t i = 0;
     while (i + 1 < n && isfinite(block[i])) {
@@ -63,7 +65,7 @@ static weft_status not_finite(const source *s, const float *block, uint64_t firs
     WEFT_FAIL(err, WEFT_E_INVALID,
               "parameter %llu of the update is not finite (weight %g): the training diverged, a "
               "lower learning rate may help",
-              (unsigned long long)(first + i), (double)s->weights[first + i]);
+              (unsigned long long)(first + i), (double)weights[first + i]);
 }
 
 static weft_status measure(double *ret_norm, const source *s, weft_err *err)
@@ -76,7 +78,7 @@ static weft_status measure(double *ret_norm, const source *s, weft_err *err)
         read_delta(block, s, first, n);
         weft_norm_add(&norm, block, n);
         if (!isfinite(weft_norm_square(&norm))) {
-            return not_finite(s, block, first, n, err);
+            return weft_delta_not_finite(block, n, s->weights, first, err);
         }
         tell_passed(s, first + n);
     }
@@ -151,7 +153,7 @@ static weft_status choose_scale(weft_delta_result *r, double *ret_scale,
                   "scaled: raise aggregation.clip_norm",
                   r->norm, options->clip_norm);
     }
-    *ret_scale = r->clipped ? options->clip_norm / r->norm * CLIP_MARGIN : 1.0;
+    *ret_scale = r->clipped ? options->clip_norm / r->norm * WEFT_DELTA_CLIP_MARGIN : 1.0;
     return WEFT_OK;
 }
 
@@ -204,7 +206,7 @@ static weft_status emit_whole(weft_delta_result *ret, uint8_t *out, const source
         read_delta(block, s, first, n);
         weft_norm_add(&norm, block, n);
         if (!isfinite(weft_norm_square(&norm))) {
-            return not_finite(s, block, first, n, err);
+            return weft_delta_not_finite(block, n, s->weights, first, err);
         }
         uint8_t *at = out + first * sizeof(float);
         weft_codec_f32.encode(at, block, n);
