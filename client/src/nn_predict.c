@@ -33,7 +33,7 @@ static weft_status model_parse(model *m, const char *text, weft_err *err)
 
 static uint32_t n_outputs(const model *m)
 {
-    return weft_shape_size(&m->spec->layers[m->spec->n_layers - 1].out);
+    return weft_shape_size(weft_spec_output(m->spec));
 }
 
 static weft_status predict(model *m, const char *text, const float *weights, uint64_t n_params,
@@ -60,7 +60,10 @@ static weft_status predict(model *m, const char *text, const float *weights, uin
         memcpy(outputs + at * out, y, n * out * sizeof *y);
     }
     if (m->spec->loss == WEFT_LOSS_SOFTMAX_CE) {
-        weft_softmax_rows(outputs, n_examples, (uint32_t)out);
+        const uint32_t steps = weft_spec_n_labels(m->spec);
+        weft_softmax_rows(outputs, n_examples * steps, (uint32_t)out / steps);
+    } else if (m->spec->loss == WEFT_LOSS_SIGMOID_CE) {
+        weft_sigmoid_rows(outputs, (size_t)n_examples * out);
     }
     return WEFT_OK;
 }

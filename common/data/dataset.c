@@ -151,12 +151,16 @@ weft_status weft_data_fits(const weft_data *data, const weft_spec *spec, weft_er
                   " values, the data have %" PRIu32 "x%" PRIu32 "x%" PRIu32,
                   in.h, in.w, in.c, s.h, s.w, s.c);
     }
-    const weft_shape out = spec->layers[spec->n_layers - 1].out;
+    const weft_shape out = *weft_spec_output(spec);
     const uint64_t outputs = (uint64_t)out.h * out.w * out.c;
+    const bool binary = spec->loss == WEFT_LOSS_SIGMOID_CE && outputs == 1;
     if (spec->loss == WEFT_LOSS_SOFTMAX_CE && data->labels != WEFT_LABEL_CLASS) {
         WEFT_FAIL(err, WEFT_E_INVALID,
                   "the loss softmax_cross_entropy needs class labels, the data have %s",
                   data->labels == WEFT_LABEL_VALUE ? "numbers" : "none");
+    }
+    if (binary && data->labels == WEFT_LABEL_CLASS && data->n_classes <= 2) {
+        return WEFT_OK;
     }
     if (data->labels == WEFT_LABEL_CLASS && data->n_classes > outputs) {
         WEFT_FAIL(err, WEFT_E_INVALID,

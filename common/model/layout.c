@@ -12,7 +12,7 @@ static void add_tensor(weft_layout *layout, const char *layer, const char *suffi
                        weft_tensor_role role, uint32_t rank, const uint64_t *shape)
 {
     weft_tensor_info *t = &layout->tensors[layout->n_tensors++];
-    (void)snprintf(t->name, sizeof t->name, "%s%s", layer, suffix); /* 64 + 7 bytes, or 96 */
+    (void)snprintf(t->name, sizeof t->name, "%s%s", layer, suffix); /* 64 + 13 bytes, or 96 */
     t->role = role;
     t->rank = rank;
     t->count = 1;
@@ -24,16 +24,50 @@ static void add_tensor(weft_layout *layout, const char *layer, const char *suffi
     layout->n_params += t->count;
 }
 
-static void add_layer(weft_layout *layout, const weft_layer *layer, const weft_shape *flattened)
+/* What a normalisation has of each channel. */
+static void add_vectors(weft_layout *layout, const weft_layer *layer)
+{
+    const uint64_t n = layer->in.c;
+    add_tensor(layout, layer->name, ".weight", WEFT_TENSOR_SCALE, 1, &n);
+    add_tensor(layout, layer->name, ".bias", WEFT_TENSOR_BIAS, 1, &n);
+    if (layer->kind == WEFT_LAYER_BATCHNORM) {
+        add_tensor(layout, layer->name, ".running_mean", WEFT_TENSOR_MEAN, 1, &n);
+        add_tensor(layout, layer->name, ".running_var", WEFT_TENSOR_VARIANCE, 1, &n);
+    }
+}
+
+static void add_recurrent(weft_layout *layout, const weft_layer *layer)
+{
+    const uint64_t gates = (layer->kind == WEFT_LAYER_LSTM ? 4U : 3U) * (uint64_t)layer->units;
+    const uint64_t of_x[] = {layer->in.c, gates};
+    const uint64_t of_h[] = {layer->units, gates};
+    add_tensor(layout, layer->name, ".weight_ih_l0", WEFT_TENSOR_RECURRENT, 2, of_x);
+    add_tensor(layout, layer->name, ".weight_hh_l0", WEFT_TENSOR_RECURRENT, 2, of_h);
+    if (layer->bias) {
+        add_tensor(layout, layer->name, ".bias_ih_l0", WEFT_TENSOR_BIAS, 1, &gates);
+        add_tensor(layout, layer->name, ".bias_hh_l0", WEFT_TENSOR_BIAS, 1, &gates);
+    }
+}
+
+static void add_layer(weft_layout *layout, const weft_layer *layer)
 {
     const uint64_t units = layer->units;
     if (layer->kind == WEFT_LAYER_DENSE) {
         const uint64_t shape[] = {layer->in.c, units};
         add_tensor(layout, layer->name, ".weight", WEFT_TENSOR_DENSE_WEIGHT, 2, shape);
-        layout->tensors[layout->n_tensors - 1].flattened = *flattened;
-    } else {
-        const uint64_t shape[] = {layer->kernel_h, layer->kernel_w, layer->in.c, units};
+    } else if (layer->kind == WEFT_LAYER_CONV2D) {
+        const uint64_t shape[] = {layer->kernel_h, layer->kernel_w, layer->in.c / layer->groups,
+                                  units};
         add_tensor(layout, layer->name, ".weight", WEFT_TENSOR_CONV_WEIGHT, 4, shape);
+    } else if (layer->kind == WEFT_LAYER_EMBEDDING) {
+        const uint64_t shape[] = {layer->vocab, units};
+        add_tensor(layout, layer->name, ".weight", WEFT_TENSOR_EMBEDDING, 2, shape);
+    } else if (layer->kind == WEFT_LAYER_LSTM || layer->kind == WEFT_LAYER_GRU) {
+        add_recurrent(layout, layer);
+        return;
+    } else {
+        add_vectors(layout, layer);
+        return;
     }
     if (layer->bias) {
         add_tensor(layout, layer->name, ".bias", WEFT_TENSOR_BIAS, 1, &units);
@@ -42,15 +76,19 @@ static void add_layer(weft_layout *layout, const weft_layer *layer, const weft_s
 
 static void add_layers(weft_layout *layout, const weft_spec *spec)
 {
-    weft_shape flattened = {0};
     for (uint32_t i = 0; i < spec->n_layers; i++) {
         const weft_layer *layer = &spec->layers[i];
-        if (layer->kind == WEFT_LAYER_FLATTEN) {
-            flattened = layer->in;
+        const uint32_t first = layout->n_tensors;
+        if (weft_layer_n_params(layer) == 0) {
+            continue;
         }
-        if (layer->kind == WEFT_LAYER_DENSE || layer->kind == WEFT_LAYER_CONV2D) {
-            add_layer(layout, layer, &flattened);
-            flattened = (weft_shape){0};
+        add_layer(layout, layer);
+        for (uint32_t k = first; k < layout->n_tensors; k++) {
+            weft_tensor_info *t = &layout->tensors[k];
+            const bool by_input = layer->kind != WEFT_LAYER_DENSE ||
+                                  t->role == WEFT_TENSOR_DENSE_WEIGHT; /* its bias is not */
+            t->layer = i;
+            t->flattened = by_input ? layer->image : (weft_shape){0, 0, 0, 0};
         }
     }
 }
@@ -72,8 +110,8 @@ weft_status weft_layout_new(weft_layout **ret, const weft_spec *spec, const weft
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model's layout");
     }
     layout->alloc = a;
-    /* two a layer at most; a spec that parsed has at least one layer or tensor */
-    layout->tensors = weft_array(a, spec->n_tensors + 2U * spec->n_layers, sizeof *layout->tensors);
+    /* four a layer at most; a spec that parsed has at least one layer or tensor */
+    layout->tensors = weft_array(a, spec->n_tensors + 4U * spec->n_layers, sizeof *layout->tensors);
     if (!layout->tensors) {
         weft_layout_free(layout);
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model's layout");
@@ -113,16 +151,25 @@ static float init_bound(const weft_tensor_info *t, weft_init init)
     return 0.0F;
 }
 
-static weft_init init_of(const weft_spec *spec, uint32_t nth_weight)
+/* Half the width of what a tensor's values are drawn from; 0: they are not. */
+static float bound_of(const weft_tensor_info *t, const weft_spec *spec)
 {
-    for (uint32_t i = 0; i < spec->n_layers; i++) {
-        const weft_layer *layer = &spec->layers[i];
-        const bool weighted = layer->kind == WEFT_LAYER_DENSE || layer->kind == WEFT_LAYER_CONV2D;
-        if (weighted && nth_weight-- == 0) {
-            return layer->init;
-        }
+    switch (t->role) {
+    case WEFT_TENSOR_DENSE_WEIGHT:
+    case WEFT_TENSOR_CONV_WEIGHT:
+        return init_bound(t, spec->layers[t->layer].init);
+    case WEFT_TENSOR_RECURRENT:
+        return (float)(1.0 / sqrt((double)spec->layers[t->layer].units));
+    case WEFT_TENSOR_EMBEDDING:
+        return 1.73205081F; /* sqrt(3) */
+    case WEFT_TENSOR_PLAIN:
+    case WEFT_TENSOR_BIAS:
+    case WEFT_TENSOR_SCALE:
+    case WEFT_TENSOR_MEAN:
+    case WEFT_TENSOR_VARIANCE:
+        break;
     }
-    return WEFT_INIT_ZERO;
+    return 0.0F;
 }
 
 /* Without writing where zeros are: a new mapping of a file stays a hole. */
@@ -143,13 +190,13 @@ void weft_layout_init_weights(float *out, const weft_layout *layout, const weft_
                               uint64_t seed)
 {
     fill_with_zeros(out, layout->n_params);
-    uint32_t weights = 0;
     for (uint32_t i = 0; i < layout->n_tensors; i++) {
         const weft_tensor_info *t = &layout->tensors[i];
-        if (t->role != WEFT_TENSOR_DENSE_WEIGHT && t->role != WEFT_TENSOR_CONV_WEIGHT) {
-            continue;
+        const bool ones = t->role == WEFT_TENSOR_SCALE || t->role == WEFT_TENSOR_VARIANCE;
+        for (uint64_t k = 0; k < t->count && ones; k++) {
+            out[t->offset + k] = 1.0F;
         }
-        const float bound = init_bound(t, init_of(spec, weights++));
+        const float bound = bound_of(t, spec);
         weft_rng rng;
         weft_rng_init(&rng, seed, i);
         for (uint64_t k = 0; k < t->count && bound > 0.0F; k++) {

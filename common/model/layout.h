@@ -15,8 +15,13 @@
 typedef enum weft_tensor_role {
     WEFT_TENSOR_PLAIN,        /* as given */
     WEFT_TENSOR_DENSE_WEIGHT, /* [in][out] */
-    WEFT_TENSOR_CONV_WEIGHT,  /* [kh][kw][cin][cout] */
-    WEFT_TENSOR_BIAS
+    WEFT_TENSOR_CONV_WEIGHT,  /* [kh][kw][cin of one group][cout] */
+    WEFT_TENSOR_BIAS,
+    WEFT_TENSOR_RECURRENT, /* [in][gates * units]; gates i, f, g, o of lstm and r, z, n of gru */
+    WEFT_TENSOR_EMBEDDING, /* [vocab][dims] */
+    WEFT_TENSOR_SCALE,     /* of a normalisation: 1 at first */
+    WEFT_TENSOR_MEAN,      /* batchnorm's running mean and variance: 0 and 1 at first */
+    WEFT_TENSOR_VARIANCE
 } weft_tensor_role;
 
 typedef struct weft_tensor_info {
@@ -26,8 +31,9 @@ typedef struct weft_tensor_info {
     uint64_t shape[WEFT_MAX_TENSOR_RANK];
     uint64_t offset; /* in elements */
     uint64_t count;
-    /* dense weights behind a flatten of an image: its shape (else rank 0), so that an export can
-     * permute the rows from h, w, c to PyTorch's c, h, w */
+    uint32_t layer; /* of the spec; not with plain tensors */
+    /* dense weights and normalisations behind a flatten of an image: its shape (else rank 0), so
+     * that an export can permute rows or values from h, w, c to PyTorch's c, h, w */
     weft_shape flattened;
 } weft_tensor_info;
 
@@ -44,8 +50,9 @@ WEFT_NODISCARD weft_status weft_layout_new(weft_layout **ret, const weft_spec *s
 void weft_layout_free(weft_layout *layout);
 
 /**
- * Seeded initial weights: He (before relu; the default) or Glorot uniform per layer, biases zero,
- * plain tensors zero. Each tensor draws from its own stream of the seed.
+ * Seeded initial weights: He (before relu; the default) or Glorot uniform per layer; recurrent ones
+ * uniform within 1 / sqrt(units), embeddings uniform of variance 1, scales and variances one,
+ * biases and plain tensors zero. Each tensor draws from its own stream of the seed.
  * @param out  [n_params], whatever values before; zeros that stay zeros are not written.
  */
 void weft_layout_init_weights(float *out, const weft_layout *layout, const weft_spec *spec,

@@ -19,8 +19,9 @@ typedef struct parser {
     uint32_t line; /* from 1 */
     uint32_t layers_cap;
     uint32_t tensors_cap;
-    uint32_t seen[WEFT_LAYER_DROPOUT + 1]; /* layers of each kind */
-    weft_shape shape;                      /* what the next layer gets */
+    uint32_t seen[WEFT_N_LAYER_KINDS]; /* layers of each kind */
+    bool used[WEFT_MAX_LAYERS];        /* saves that something takes */
+    weft_flow flow;                    /* what the next layer gets */
     uint64_t n_params;
     weft_word words[MAX_WORDS];
     uint32_t n_words;
@@ -66,6 +67,54 @@ static weft_status grow(parser *p, void **array, uint32_t *cap, uint32_t n, uint
     return WEFT_OK;
 }
 
+/* ---- branches -------------------------------------------------------------------------------- */
+
+static weft_flow flow_of(const weft_layer *save)
+{
+    return (weft_flow){save->in, save->image, save->vocab};
+}
+
+/* `from NAME`, `add NAME`: the save of that name. */
+static weft_status find_save(parser *p, weft_layer *layer)
+{
+    const char *kind = weft_layer_kind_name(layer->kind);
+    if (p->n_words != 2) {
+        WEFT_FAIL(p->err, WEFT_E_FORMAT, "line %u: %s wants the name of what was saved", p->line,
+                  kind);
+    }
+    for (uint32_t i = 0; i < p->spec->n_layers; i++) {
+        if (p->spec->layers[i].kind == WEFT_LAYER_SAVE &&
+            weft_word_is(p->words[1], p->spec->layers[i].name)) {
+            layer->of = i;
+            p->used[i] = true;
+            return WEFT_OK;
+        }
+    }
+    WEFT_FAIL(p->err, WEFT_E_INVALID, "line %u: nothing was saved as '%.*s'", p->line,
+              weft_word_shown(p->words[1]), p->words[1].at);
+}
+
+static weft_status read_layer(parser *p, weft_layer *layer)
+{
+    const uint32_t n = p->spec->n_layers;
+    if (layer->kind == WEFT_LAYER_SAVE && p->n_words != 2) {
+        WEFT_FAIL(p->err, WEFT_E_FORMAT, "line %u: save wants a name", p->line);
+    }
+    if (layer->kind != WEFT_LAYER_FROM && layer->kind != WEFT_LAYER_ADD) {
+        WEFT_TRY(weft_layer_read(layer, p->words, p->n_words, p->line, p->err));
+        WEFT_TRY(unique_name(p, layer));
+        return weft_layer_infer(layer, &p->flow, NULL, p->line, p->err);
+    }
+    WEFT_TRY(find_save(p, layer));
+    WEFT_TRY(unique_name(p, layer));
+    if (layer->kind == WEFT_LAYER_FROM && p->spec->layers[n - 1].kind != WEFT_LAYER_SAVE) {
+        WEFT_FAIL(p->err, WEFT_E_INVALID,
+                  "line %u: from leaves what comes before it unused: save it first", p->line);
+    }
+    const weft_flow other = flow_of(&p->spec->layers[layer->of]);
+    return weft_layer_infer(layer, &p->flow, &other, p->line, p->err);
+}
+
 static weft_status layer_line(parser *p, weft_layer_kind kind)
 {
     if (p->spec->input.rank == 0) {
@@ -76,38 +125,73 @@ static weft_status layer_line(parser *p, weft_layer_kind kind)
     }
     weft_layer layer = {.kind = kind};
     (void)snprintf(layer.name, sizeof layer.name, "%s%u", weft_layer_kind_name(kind),
-                   ++p->seen[kind]); /* at most 17 characters */
-    WEFT_TRY(weft_layer_read(&layer, p->words, p->n_words, p->line, p->err));
-    WEFT_TRY(unique_name(p, &layer));
-    WEFT_TRY(weft_layer_infer(&layer, &p->shape, p->line, p->err));
+                   ++p->seen[kind]); /* at most 23 characters */
+    WEFT_TRY(read_layer(p, &layer));
     WEFT_TRY(count_params(p, weft_layer_n_params(&layer)));
     void *layers = p->spec->layers;
     WEFT_TRY(grow(p, &layers, &p->layers_cap, p->spec->n_layers, WEFT_MAX_LAYERS, sizeof layer));
     p->spec->layers = layers;
     p->spec->layers[p->spec->n_layers++] = layer;
-    p->shape = layer.out;
+    return WEFT_OK;
+}
+
+/* ---- the other lines ------------------------------------------------------------------------- */
+
+/* "NAME=NUMBER", 1..max */
+static bool named_number(uint64_t *ret, weft_word w, const char *name, uint64_t max)
+{
+    const size_t n = strlen(name);
+    return w.n > n && memcmp(w.at, name, n) == 0 && w.at[n] == '=' &&
+           weft_word_number(ret, (weft_word){w.at + n + 1, w.n - n - 1}, max) && *ret > 0;
+}
+
+/* input tokens=STEPS vocab=TOKENS */
+static weft_status tokens_line(parser *p)
+{
+    uint64_t steps = 0;
+    uint64_t vocab = 0;
+    const weft_word *w = p->words;
+    const bool turned = p->n_words == 3 && named_number(&vocab, w[1], "vocab", WEFT_SPEC_MAX_DIM);
+    if (p->n_words != 3 || !named_number(&steps, w[turned ? 2 : 1], "tokens", WEFT_SPEC_MAX_DIM) ||
+        (!turned && !named_number(&vocab, w[2], "vocab", WEFT_SPEC_MAX_DIM))) {
+        WEFT_FAIL(p->err, WEFT_E_FORMAT,
+                  "line %u: an input of tokens wants tokens=STEPS vocab=TOKENS, each 1..%u",
+                  p->line, WEFT_SPEC_MAX_DIM);
+    }
+    p->flow = (weft_flow){.shape = {2, (uint32_t)steps, 1, 1}, .vocab = (uint32_t)vocab};
+    p->spec->input = p->flow.shape;
+    p->spec->vocab = p->flow.vocab;
     return WEFT_OK;
 }
 
 static weft_status input_line(parser *p)
 {
-    uint64_t d[3] = {0, 0, 0};
+    uint64_t d[3] = {0, 1, 1};
     if (p->spec->input.rank != 0 || p->spec->n_tensors > 0) {
         WEFT_FAIL(p->err, WEFT_E_FORMAT, "line %u: one input line, at the start", p->line);
     }
+    if (p->n_words > 1 && memchr(p->words[1].at, '=', p->words[1].n)) {
+        return tokens_line(p);
+    }
     const uint32_t n =
         p->n_words == 2 ? weft_word_dimensions(d, 3, p->words[1], WEFT_SPEC_MAX_DIM) : 0;
-    if (n != 1 && n != 3) {
+    if (n == 0) {
         WEFT_FAIL(p->err, WEFT_E_FORMAT,
-                  "line %u: input wants HEIGHTxWIDTHxCHANNELS or one number of features", p->line);
+                  "line %u: input wants HEIGHTxWIDTHxCHANNELS, STEPSxFEATURES, one number of "
+                  "features, or tokens=STEPS vocab=TOKENS",
+                  p->line);
     }
     if (d[0] * d[1] > WEFT_SPEC_MAX_VALUES || d[0] * d[1] * d[2] > WEFT_SPEC_MAX_VALUES) {
         WEFT_FAIL(p->err, WEFT_E_LIMIT, "line %u: an input of more than %u values", p->line,
                   WEFT_SPEC_MAX_VALUES);
     }
-    p->shape = n == 1 ? (weft_shape){1, 1, 1, (uint32_t)d[0]}
-                      : (weft_shape){3, (uint32_t)d[0], (uint32_t)d[1], (uint32_t)d[2]};
-    p->spec->input = p->shape;
+    const weft_shape shapes[] = {
+        {1, 1, 1, (uint32_t)d[0]},
+        {2, (uint32_t)d[0], 1, (uint32_t)d[1]},
+        {3, (uint32_t)d[0], (uint32_t)d[1], (uint32_t)d[2]},
+    };
+    p->flow = (weft_flow){.shape = shapes[n - 1]};
+    p->spec->input = p->flow.shape;
     return WEFT_OK;
 }
 
@@ -116,22 +200,19 @@ static weft_status loss_line(parser *p)
     if (p->spec->input.rank == 0 || p->spec->loss != WEFT_LOSS_NONE) {
         WEFT_FAIL(p->err, WEFT_E_FORMAT, "line %u: one loss line, behind the layers", p->line);
     }
-    for (int i = WEFT_LOSS_SOFTMAX_CE; i <= (int)WEFT_LOSS_MSE; i++) {
-        if (p->n_words == 2 && weft_word_is(p->words[1], weft_loss_name((weft_loss)i))) {
-            p->spec->loss = (weft_loss)i;
-        }
+    if (p->flow.vocab > 0) {
+        WEFT_FAIL(p->err, WEFT_E_INVALID,
+                  "line %u: a loss of tokens: put embedding and other layers before it", p->line);
     }
-    if (p->spec->loss == WEFT_LOSS_NONE) {
-        WEFT_FAIL(p->err, WEFT_E_FORMAT, "line %u: loss wants softmax_cross_entropy or mse",
-                  p->line);
+    return weft_spec_read_loss(p->spec, &p->flow.shape, p->words, p->n_words, p->line, p->err);
+}
+
+static weft_status metrics_line(parser *p)
+{
+    if (p->spec->loss == WEFT_LOSS_NONE || p->spec->metrics != 0) {
+        WEFT_FAIL(p->err, WEFT_E_FORMAT, "line %u: one metrics line, behind the loss", p->line);
     }
-    if (p->spec->loss == WEFT_LOSS_SOFTMAX_CE && (p->shape.rank != 1 || p->shape.c < 2)) {
-        WEFT_FAIL(
-            p->err, WEFT_E_INVALID,
-            "line %u: softmax_cross_entropy wants at least two outputs in one row, got %ux%ux%u",
-            p->line, p->shape.h, p->shape.w, p->shape.c);
-    }
-    return WEFT_OK;
+    return weft_spec_read_metrics(p->spec, &p->flow.shape, p->words, p->n_words, p->line, p->err);
 }
 
 static weft_status tensor_name(parser *p, weft_plain_tensor *tensor, weft_word w)
@@ -205,6 +286,9 @@ static weft_status parse_line(parser *p)
     if (weft_word_is(first, "loss")) {
         return loss_line(p);
     }
+    if (weft_word_is(first, "metrics")) {
+        return metrics_line(p);
+    }
     if (weft_word_is(first, "tensor")) {
         return tensor_line(p);
     }
@@ -259,8 +343,14 @@ static weft_status check_end(const parser *p)
                   p->line);
     }
     if (p->n_params == 0) {
-        WEFT_FAIL(p->err, WEFT_E_INVALID, "line %u: no dense or conv2d layer: nothing to train",
+        WEFT_FAIL(p->err, WEFT_E_INVALID, "line %u: no layer with parameters: nothing to train",
                   p->line);
+    }
+    for (uint32_t i = 0; i < spec->n_layers; i++) {
+        if (spec->layers[i].kind == WEFT_LAYER_SAVE && !p->used[i]) {
+            WEFT_FAIL(p->err, WEFT_E_INVALID, "line %u: nothing takes what was saved as %s",
+                      p->line, spec->layers[i].name);
+        }
     }
     return WEFT_OK;
 }
@@ -302,6 +392,7 @@ void weft_spec_free(weft_spec *spec)
 {
     if (spec) {
         weft_free(spec->alloc, spec->layers);
+        weft_free(spec->alloc, spec->class_weights);
         weft_free(spec->alloc, spec->tensors);
         weft_free(spec->alloc, spec);
     }

@@ -18,7 +18,10 @@ enum {
     OPTION_BIAS = 32,
     OPTION_INIT = 64,
     OPTION_SIZE = 128,
-    OPTION_RATE = 256
+    OPTION_RATE = 256,
+    OPTION_SLOPE = 512,
+    OPTION_GROUPS = 1024,
+    OPTION_DIMS = 2048
 };
 
 static const struct {
@@ -26,9 +29,9 @@ static const struct {
     unsigned allowed;
 } kinds[] = {
     [WEFT_LAYER_DENSE] = {OPTION_UNITS, OPTION_UNITS | OPTION_BIAS | OPTION_INIT},
-    [WEFT_LAYER_CONV2D] = {OPTION_FILTERS | OPTION_KERNEL, OPTION_FILTERS | OPTION_KERNEL |
-                                                               OPTION_STRIDE | OPTION_PADDING |
-                                                               OPTION_BIAS | OPTION_INIT},
+    [WEFT_LAYER_CONV2D] = {OPTION_FILTERS | OPTION_KERNEL,
+                           OPTION_FILTERS | OPTION_KERNEL | OPTION_STRIDE | OPTION_PADDING |
+                               OPTION_GROUPS | OPTION_BIAS | OPTION_INIT},
     [WEFT_LAYER_MAXPOOL] = {OPTION_SIZE, OPTION_SIZE | OPTION_STRIDE},
     [WEFT_LAYER_AVGPOOL] = {OPTION_SIZE, OPTION_SIZE | OPTION_STRIDE},
     [WEFT_LAYER_RELU] = {0, 0},
@@ -36,6 +39,12 @@ static const struct {
     [WEFT_LAYER_SIGMOID] = {0, 0},
     [WEFT_LAYER_FLATTEN] = {0, 0},
     [WEFT_LAYER_DROPOUT] = {OPTION_RATE, OPTION_RATE},
+    [WEFT_LAYER_LEAKY_RELU] = {0, OPTION_SLOPE},
+    [WEFT_LAYER_GROUPNORM] = {OPTION_GROUPS, OPTION_GROUPS},
+    [WEFT_LAYER_EMBEDDING] = {OPTION_DIMS, OPTION_DIMS},
+    [WEFT_LAYER_LSTM] = {OPTION_UNITS, OPTION_UNITS | OPTION_BIAS},
+    [WEFT_LAYER_GRU] = {OPTION_UNITS, OPTION_UNITS | OPTION_BIAS},
+    [WEFT_LAYER_LAST_STEP] = {0, 0}, /* the rest has none, too */
 };
 
 bool weft_word_is(weft_word w, const char *text)
@@ -84,7 +93,7 @@ uint32_t weft_word_dimensions(uint64_t *out, uint32_t max_n, weft_word w, uint64
 
 bool weft_layer_kind_parse(weft_layer_kind *ret, weft_word w)
 {
-    for (int i = WEFT_LAYER_DENSE; i <= (int)WEFT_LAYER_DROPOUT; i++) {
+    for (int i = WEFT_LAYER_DENSE; i < (int)WEFT_N_LAYER_KINDS; i++) {
         if (weft_word_is(w, weft_layer_kind_name((weft_layer_kind)i))) {
             *ret = (weft_layer_kind)i;
             return true;
@@ -103,15 +112,14 @@ static bool dimension(uint32_t *ret, weft_word w)
     return true;
 }
 
-/* [0, 1) with at most nine decimals; own code, as strtof depends on the process's locale. */
-static bool rate_value(float *ret, weft_word w)
+bool weft_word_decimal(float *ret, weft_word w, uint64_t max)
 {
     const char *dot = memchr(w.at, '.', w.n);
     const weft_word whole = {w.at, dot ? (size_t)(dot - w.at) : w.n};
     const weft_word decimals = {dot ? dot + 1 : w.at, dot ? w.n - whole.n - 1 : 0};
-    uint64_t unit = 0;
+    uint64_t units = 0;
     uint64_t fraction = 0;
-    if (!weft_word_number(&unit, whole, 0) || decimals.n > 9 ||
+    if (!weft_word_number(&units, whole, max - 1) || decimals.n > 9 ||
         (dot && !weft_word_number(&fraction, decimals, 999999999))) {
         return false;
     }
@@ -119,8 +127,8 @@ static bool rate_value(float *ret, weft_word w)
     for (size_t i = 0; i < decimals.n; i++) {
         power *= 10.0;
     }
-    const float value = (float)((double)fraction / power);
-    if (value >= 1.0F) { /* 0.999999999 rounds up */
+    const float value = (float)((double)units + (double)fraction / power);
+    if (value >= (float)max) { /* 0.999999999 rounds up */
         return false;
     }
     *ret = value;
@@ -182,9 +190,14 @@ static bool size_value(weft_layer *layer, weft_word w)
     return ok;
 }
 
-static bool dropout_value(weft_layer *layer, weft_word w)
+static bool fraction_value(weft_layer *layer, weft_word w)
 {
-    return rate_value(&layer->rate, w);
+    return weft_word_decimal(&layer->rate, w, 1);
+}
+
+static bool groups_value(weft_layer *layer, weft_word w)
+{
+    return dimension(&layer->groups, w);
 }
 
 static const struct {
@@ -201,7 +214,11 @@ static const struct {
     {"bias", OPTION_BIAS, bias_value, "0 or 1"},
     {"init", OPTION_INIT, init_value, "he, glorot or zero"},
     {"size", OPTION_SIZE, size_value, "1..16777216"},
-    {"rate", OPTION_RATE, dropout_value, "0 up to, not including, 1, with at most nine decimals"},
+    {"rate", OPTION_RATE, fraction_value, "0 up to, not including, 1, with at most nine decimals"},
+    {"slope", OPTION_SLOPE, fraction_value,
+     "0 up to, not including, 1, with at most nine decimals"},
+    {"groups", OPTION_GROUPS, groups_value, "1..16777216"},
+    {"dims", OPTION_DIMS, units_value, "1..16777216"},
 };
 enum { N_OPTIONS = sizeof options / sizeof options[0] };
 
@@ -253,6 +270,8 @@ weft_status weft_layer_read(weft_layer *layer, const weft_word *words, uint32_t 
     const unsigned allowed = kinds[layer->kind].allowed;
     unsigned given = 0;
     layer->bias = (allowed & OPTION_BIAS) != 0;
+    layer->groups = layer->kind == WEFT_LAYER_CONV2D ? 1 : 0;
+    layer->rate = layer->kind == WEFT_LAYER_LEAKY_RELU ? WEFT_LEAKY_SLOPE : 0.0F;
     for (uint32_t i = 1; i < n_words; i++) {
         const weft_word w = words[i];
         if (memchr(w.at, '=', w.n)) {

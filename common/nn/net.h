@@ -6,7 +6,8 @@
  * Weights are not part of a net: each call takes the flat vector of the spec's layout (layout.h),
  * so one net serves many weight vectors and a shared immutable version is evaluated in place.
  *
- * Activations are row-major [example][height][width][channel]; flatten changes nothing.
+ * Activations are row-major [example][height][width][channel], of sequences [example][step]
+ * [feature]; flatten changes nothing. Tokens are whole numbers as float32.
  *
  * Numerics. The kernels (isa/) give the same bits on every processor and with every instruction set
  * and number of threads: each output is one chain of fused multiply-adds in an order that the
@@ -74,7 +75,8 @@ typedef struct weft_net_memory {
  * @param spec    of layers (not of plain tensors); borrowed for the call.
  * @param layout  of the same spec; borrowed for the call.
  * @return WEFT_E_INVALID plain tensors, max_batch or n_threads out of range, or a forced
- * instruction set that this processor lacks; WEFT_E_LIMIT a workspace above 1 TiB; WEFT_E_NOMEM.
+ * instruction set that this processor lacks; WEFT_E_LIMIT a workspace above 1 TiB, or more rows
+ * than a matrix product may have; WEFT_E_NOMEM.
  */
 WEFT_NODISCARD weft_status weft_net_new(weft_net **ret, const weft_spec *spec,
                                         const weft_layout *layout, const weft_net_options *options,
@@ -89,9 +91,19 @@ uint32_t weft_net_n_outputs(const weft_net *net);
 uint64_t weft_net_n_params(const weft_net *net);
 uint32_t weft_net_max_batch(const weft_net *net);
 weft_loss weft_net_loss_kind(const weft_net *net);
+/** Labels of one example, with softmax_cross_entropy: the steps of a sequence, or 1. */
+uint32_t weft_net_n_labels(const weft_net *net);
 
 /** [max_batch][n_inputs], owned by the net: a place to assemble a batch for weft_net_forward. */
 float *weft_net_input(weft_net *net);
+
+/**
+ * batchnorm's running values: a train net keeps its own while it trains, as they follow no
+ * gradient. take copies them from weights [n_params] before the first forward, put writes them back
+ * behind each step of an optimizer. Both do nothing for nets without batchnorm.
+ */
+void weft_net_take_running(weft_net *net, const float *weights);
+void weft_net_put_running(const weft_net *net, float *weights);
 
 /** Restart the dropout masks from a seed. They start from seed 0. */
 void weft_net_seed(weft_net *net, uint64_t seed);
@@ -110,19 +122,24 @@ const float *weft_net_forward(weft_net *net, const float *weights, const float *
 /* Sums over examples; zero it before the first batch. */
 typedef struct weft_loss_sum {
     double loss;      /* sum of the examples' losses */
-    uint64_t correct; /* largest output at the label (the first largest wins a tie) */
-    uint64_t n;
+    uint64_t correct; /* largest output at the label (the first largest wins a tie); the side of 0
+                       * of a single sigmoid */
+    uint64_t n;       /* examples; of sequences: labelled steps */
 } weft_loss_sum;
 
-/* What the outputs should have been: labels for softmax_cross_entropy, targets for mse. */
+/* The label of a step that counts nowhere, as padding does. */
+#define WEFT_LABEL_IGNORED UINT32_MAX
+
+/* What the outputs should have been: labels for softmax_cross_entropy (or a single sigmoid), else
+ * targets. */
 typedef struct weft_truth {
-    const uint32_t *labels; /* [n], each below n_outputs */
+    const uint32_t *labels; /* [n][n_labels], each below the classes or WEFT_LABEL_IGNORED */
     const float *targets;   /* [n][n_outputs] */
 } weft_truth;
 
 /**
- * Add the loss of the last forward's outputs. The loss of one example is -log softmax[label], or
- * the mean over outputs of the squared error.
+ * Add the loss of the last forward's outputs (spec.h says what each is). A sequence adds the losses
+ * of its labelled steps, so that loss / n is their mean.
  * @return WEFT_E_INVALID a label out of range, or labels and targets do not fit the loss.
  */
 WEFT_NODISCARD weft_status weft_net_loss(weft_net *net, const weft_truth *truth, weft_loss_sum *sum,
@@ -142,7 +159,8 @@ typedef struct weft_sink {
 /**
  * Back-propagate the last forward(train = true) against the truth.
  * @param inverse_n  what each example's loss is multiplied by: 1 / the examples of a whole step,
- *                   so that chunks of a large batch add up to its mean.
+ *                   so that chunks of a large batch add up to its mean. Each step of a sequence
+ *                   has one part in n_labels of it, labelled or not.
  * @param sum        the loss is added as by weft_net_loss.
  * @param sink       see above; written completely. When it is the weights themselves, they are
  *                   updated layer by layer behind the pass.

@@ -133,7 +133,14 @@ static bool in_layout(const weft_layout *layout, const char *entry)
             return true;
         }
     }
-    return false;
+    char name[WEFT_NPZ_NAME_BYTES]; /* "NAME.npy" */
+    const size_t n = strlen(entry);
+    if (n < 4 || n - 4 >= sizeof name || strcmp(entry + n - 4, ".npy") != 0) {
+        return false;
+    }
+    memcpy(name, entry, n - 4);
+    name[n - 4] = '\0';
+    return weft_weights_ignored(layout, name);
 }
 
 static weft_status check_names(zip_t *zip, const weft_layout *layout, weft_err *err)

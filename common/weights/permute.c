@@ -4,12 +4,24 @@
 
 #include <string.h>
 
+/* [in][out] here, [out][in] there. */
+static bool is_matrix(const weft_tensor_info *t)
+{
+    return t->role == WEFT_TENSOR_DENSE_WEIGHT || t->role == WEFT_TENSOR_RECURRENT;
+}
+
+/* Values of the features of a flattened image: those of a normalisation. */
+static bool is_image_vector(const weft_tensor_info *t)
+{
+    return t->rank == 1 && t->flattened.rank == 3;
+}
+
 void weft_weights_shape(uint64_t shape[WEFT_MAX_TENSOR_RANK], const weft_tensor_info *tensor)
 {
     for (uint32_t i = 0; i < WEFT_MAX_TENSOR_RANK; i++) {
         shape[i] = i < tensor->rank ? tensor->shape[i] : 0;
     }
-    if (tensor->role == WEFT_TENSOR_DENSE_WEIGHT) { /* [in][out] */
+    if (is_matrix(tensor)) { /* [in][out] */
         shape[0] = tensor->shape[1];
         shape[1] = tensor->shape[0];
     } else if (tensor->role == WEFT_TENSOR_CONV_WEIGHT) { /* [kh][kw][cin][cout] */
@@ -22,7 +34,26 @@ void weft_weights_shape(uint64_t shape[WEFT_MAX_TENSOR_RANK], const weft_tensor_
 
 bool weft_weights_same_order(const weft_tensor_info *t)
 {
-    return t->role != WEFT_TENSOR_DENSE_WEIGHT && t->role != WEFT_TENSOR_CONV_WEIGHT;
+    return !is_matrix(t) && t->role != WEFT_TENSOR_CONV_WEIGHT && !is_image_vector(t);
+}
+
+bool weft_weights_ignored(const weft_layout *layout, const char *name)
+{
+    static const char count[] = ".num_batches_tracked";
+    static const char variance[] = ".running_var";
+    const size_t n = strlen(name);
+    const size_t layer = n - (n < sizeof count ? n : sizeof count - 1);
+    if (layer == 0 || strcmp(name + layer, count) != 0) {
+        return false;
+    }
+    for (uint32_t i = 0; i < layout->n_tensors; i++) {
+        const weft_tensor_info *t = &layout->tensors[i];
+        if (t->role == WEFT_TENSOR_VARIANCE && strncmp(t->name, name, layer) == 0 &&
+            strcmp(t->name + layer, variance) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 uint64_t weft_weights_scratch(const weft_layout *layout)
@@ -35,7 +66,7 @@ uint64_t weft_weights_scratch(const weft_layout *layout)
     return most;
 }
 
-/* Where input i of a dense layer is in PyTorch's flattened image: h, w, c -> c, h, w. */
+/* Where feature i is in PyTorch's flattened image: h, w, c -> c, h, w. */
 static size_t torch_input(const weft_tensor_info *t, size_t i)
 {
     if (t->flattened.rank != 3) {
@@ -76,10 +107,20 @@ static void permute_conv(float *out, const float *in, const weft_tensor_info *t,
     }
 }
 
+static void permute_vector(float *out, const float *in, const weft_tensor_info *t, bool to_torch)
+{
+    for (size_t i = 0; i < (size_t)t->count; i++) {
+        const size_t j = torch_input(t, i);
+        out[to_torch ? j : i] = in[to_torch ? i : j];
+    }
+}
+
 static void permute(float *out, const float *in, const weft_tensor_info *t, bool to_torch)
 {
-    if (t->role == WEFT_TENSOR_DENSE_WEIGHT) {
+    if (is_matrix(t)) {
         permute_dense(out, in, t, to_torch);
+    } else if (is_image_vector(t)) {
+        permute_vector(out, in, t, to_torch);
     } else if (t->role == WEFT_TENSOR_CONV_WEIGHT) {
         permute_conv(out, in, t, to_torch);
     } else {

@@ -215,7 +215,17 @@ static weft_status read_tensor(float *out, float *scratch, const file *f, const 
     return WEFT_OK;
 }
 
-static weft_status check_names(const file *f, const weft_layout *layout, weft_err *err)
+/* A whole number of 64 bits, no array. */
+static bool is_count(const json_t *entry)
+{
+    const char *type = json_string_value(json_object_get(entry, "dtype"));
+    const json_t *shape = json_object_get(entry, "shape");
+    return type && strcmp(type, "I64") == 0 && json_is_array(shape) && json_array_size(shape) == 0;
+}
+
+/* No others than the model's; those that are not read add to bytes. */
+static weft_status check_names(const file *f, const weft_layout *layout, uint64_t *bytes,
+                               weft_err *err)
 {
     const char *key = NULL;
     json_t *value = NULL;
@@ -224,6 +234,10 @@ static weft_status check_names(const file *f, const weft_layout *layout, weft_er
         bool known = strcmp(key, "__metadata__") == 0;
         for (uint32_t i = 0; !known && i < layout->n_tensors; i++) {
             known = strcmp(key, layout->tensors[i].name) == 0;
+        }
+        if (!known && weft_weights_ignored(layout, key) && is_count(value)) {
+            known = true;
+            *bytes += sizeof(int64_t);
         }
         if (!known) {
             WEFT_FAIL(err, WEFT_E_INVALID, "the tensor '%.80s' of the file is not in the model",
@@ -240,7 +254,7 @@ static weft_status read_tensors(float *out, const file *f, const weft_layout *la
     for (uint32_t i = 0; i < layout->n_tensors; i++) {
         WEFT_TRY(read_tensor(out, scratch, f, &layout->tensors[i], &bytes, err));
     }
-    WEFT_TRY(check_names(f, layout, err));
+    WEFT_TRY(check_names(f, layout, &bytes, err));
     if (bytes != f->size) {
         WEFT_FAIL(err, WEFT_E_FORMAT, "the tensors have %" PRIu64 " bytes, the file %" PRIu64,
                   bytes, f->size);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Models as files of other programs: safetensors and NPZ, in PyTorch's conventions: convolutions
- * [out][in][kh][kw], dense [out][in], the first dense after a flattened image with its inputs in
- * channel, height, width order. Import is the exact inverse. The engine's own order:
- * model/layout.h.
+ * [out][in][kh][kw], dense [out][in], what follows a flattened image with its inputs in channel,
+ * height, width order; lstm and gru as nn.LSTM and nn.GRU of one layer (weight_ih_l0 [gates *
+ * units] [in], ...), batchnorm with its running values (PyTorch's num_batches_tracked is neither
+ * written nor read). Import is the exact inverse. The engine's own order: model/layout.h.
  *
  * safetensors
  *   1. 8 bytes, little-endian: length of the header

@@ -14,6 +14,8 @@
 void weft_weights_shape(uint64_t shape[WEFT_MAX_TENSOR_RANK], const weft_tensor_info *tensor);
 /* Do both lie in the same order? Then nothing needs to be copied. */
 bool weft_weights_same_order(const weft_tensor_info *tensor);
+/* Is it PyTorch's count of a batchnorm's batches, which says nothing that we keep? */
+bool weft_weights_ignored(const weft_layout *layout, const char *name);
 /* Values of the largest tensor of another order: what a permutation needs; 0: none. */
 uint64_t weft_weights_scratch(const weft_layout *layout);
 /* out and in: [count], not overlapping. */

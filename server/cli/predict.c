@@ -70,6 +70,9 @@ static weft_status load(predictor *p, cli *c, weft_err *err)
     const weft_split split = cli_value(c, "train") ? WEFT_SPLIT_TRAIN : WEFT_SPLIT_TEST;
     WEFT_TRY(weft_data_load(&p->data, path, split, p->schema, &weft_alloc_std, err));
     WEFT_TRY(weft_data_fits(p->data, p->spec, err));
+    if (weft_spec_n_labels(p->spec) > 1) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "a model of steps has no prediction of a whole example");
+    }
     weft_net_options options = WEFT_NET_OPTIONS_INIT;
     options.max_batch = BATCH;
     return weft_net_new(&p->net, p->spec, p->layout, &options, &weft_alloc_std, err);
@@ -134,11 +137,28 @@ static weft_status print_value(cli_table *t, const predictor *p, uint32_t exampl
     return cli_table_row(t, cells, err);
 }
 
+/* Classes: by softmax, or by a single sigmoid. */
+static bool has_classes(const predictor *p)
+{
+    const weft_loss loss = weft_net_loss_kind(p->net);
+    return loss == WEFT_LOSS_SOFTMAX_CE ||
+           (loss == WEFT_LOSS_SIGMOID_CE && weft_net_n_outputs(p->net) == 1);
+}
+
+static uint32_t class_of(const predictor *p, const float *out, double *ret_probability)
+{
+    if (weft_net_loss_kind(p->net) == WEFT_LOSS_SOFTMAX_CE) {
+        return best_class(out, weft_net_n_outputs(p->net), ret_probability);
+    }
+    *ret_probability = 1.0 / (1.0 + exp(-fabs((double)out[0])));
+    return out[0] > 0.0F;
+}
+
 static weft_status one(predictor *p, cli_table *t, uint32_t example, const float *out,
                        weft_err *err)
 {
     const bool print = example < p->limit;
-    if (weft_net_loss_kind(p->net) != WEFT_LOSS_SOFTMAX_CE) {
+    if (!has_classes(p)) {
         if (p->data->labels == WEFT_LABEL_VALUE) {
             const double d = (double)out[0] - (double)p->data->values[example];
             p->squares += d * d;
@@ -146,7 +166,7 @@ static weft_status one(predictor *p, cli_table *t, uint32_t example, const float
         return print ? print_value(t, p, example, out[0], err) : WEFT_OK;
     }
     double probability = 0.0;
-    const uint32_t best = best_class(out, weft_net_n_outputs(p->net), &probability);
+    const uint32_t best = class_of(p, out, &probability);
     if (p->data->labels == WEFT_LABEL_CLASS) {
         p->n_correct += best == p->data->classes[example];
     }
@@ -191,8 +211,7 @@ weft_status cli_model_predict(cli *c, weft_err *err)
         WEFT_FAIL(err, WEFT_E_INTERNAL, "no data set");
     }
     cli_table t;
-    cli_table_init(
-        &t, c, weft_net_loss_kind(p.net) == WEFT_LOSS_SOFTMAX_CE ? class_heads : value_heads, 4);
+    cli_table_init(&t, c, has_classes(&p) ? class_heads : value_heads, 4);
     weft_status status = all(&p, &t, err);
     if (status == WEFT_OK) {
         status = cli_table_end(&t, "", err);

@@ -116,12 +116,16 @@ static void test_spec_parse__says_what_is_wrong_and_where(void **state)
         {"input 4\nloss mse\n", WEFT_E_INVALID, "nothing to train"},
         {"dense units=2", WEFT_E_FORMAT, "line 1: the input line comes first"},
         {"input 4\ninput 4", WEFT_E_FORMAT, "line 2: one input line"},
-        {"input 4x4", WEFT_E_FORMAT, "line 1: input wants"},
+        {"input 4x4x4x4", WEFT_E_FORMAT, "line 1: input wants"},
         {"input 0", WEFT_E_FORMAT, "line 1: input wants"},
         {"input 4x", WEFT_E_FORMAT, "line 1: input wants"},
         {"input 4 4", WEFT_E_FORMAT, "line 1: input wants"},
         {"input 16777217", WEFT_E_FORMAT, "line 1: input wants"},
         {"input 99999999999999999999999", WEFT_E_FORMAT, "line 1: input wants"},
+        {"input tokens=4", WEFT_E_FORMAT, "line 1: an input of tokens wants tokens=STEPS"},
+        {"input tokens=0 vocab=4", WEFT_E_FORMAT, "line 1: an input of tokens wants"},
+        {"input tokens=4 vocab=16777217", WEFT_E_FORMAT, "line 1: an input of tokens wants"},
+        {"input tokens=4 vocab=4 x=1", WEFT_E_FORMAT, "line 1: an input of tokens wants"},
         {"input 16384x16385x1", WEFT_E_LIMIT, "line 1: an input of more than"},
         {"input 16384x16384x2", WEFT_E_LIMIT, "line 1: an input of more than"},
         {"input 4\nblah", WEFT_E_FORMAT, "line 2: 'blah' is no kind of layer"},
@@ -175,6 +179,77 @@ static void test_spec_parse__says_what_is_wrong_and_where(void **state)
          "line 2: the model has more than"},
         {"input 16x1024x1\nconv2d filters=16385 kernel=1", WEFT_E_LIMIT, "values an example"},
         {"relu a b c d e f g h i j k l", WEFT_E_FORMAT, "line 1: more than 12 words"},
+        /* branches */
+        {"input 4\nsave", WEFT_E_FORMAT, "line 2: save wants a name"},
+        {"input 4\nsave a/b", WEFT_E_FORMAT, "line 2: the name 'a/b'"},
+        {"input 4\nsave a\nsave a", WEFT_E_INVALID, "line 3: the name a is used twice"},
+        {"input 4\nadd", WEFT_E_FORMAT, "line 2: add wants the name of what was saved"},
+        {"input 4\nadd a", WEFT_E_INVALID, "line 2: nothing was saved as 'a'"},
+        {"input 4\nfrom a b", WEFT_E_FORMAT, "line 2: from wants the name"},
+        {"input 4\nsave a\ndense units=2\nfrom a", WEFT_E_INVALID,
+         "line 4: from leaves what comes before it unused: save it first"},
+        {"input 4\nsave a\ndense units=2\nadd a", WEFT_E_INVALID,
+         "line 4: 1x1x2 arrive, but 1x1x4 were saved"},
+        {"input 4\nsave a\ndense units=2\nloss mse\n", WEFT_E_INVALID,
+         "line 5: nothing takes what was saved as a"},
+        {"input 2x2x1\nflatten\nsave a\ndense units=4\nadd a", WEFT_E_INVALID,
+         "line 5: a flattened image and other features cannot be added"},
+        /* groups and normalisations */
+        {"input 4x4x6\nconv2d filters=8 kernel=1 groups=4", WEFT_E_INVALID,
+         "line 2: groups=4 does not divide 6 channels and the filters"},
+        {"input 4x4x8\nconv2d filters=6 kernel=1 groups=4", WEFT_E_INVALID,
+         "line 2: groups=4 does not divide 8 channels"},
+        {"input 4x4x8\nconv2d filters=6 kernel=1 groups=0", WEFT_E_INVALID, "line 2: groups=0"},
+        {"input 4x4x6\ngroupnorm", WEFT_E_FORMAT, "line 2: groupnorm needs groups=..."},
+        {"input 4x4x6\ngroupnorm groups=4", WEFT_E_INVALID,
+         "line 2: groups=4 does not divide 6 channels"},
+        {"input 4x6\ngroupnorm groups=2", WEFT_E_INVALID, "line 2: groupnorm wants an image"},
+        {"input 4x6\nbatchnorm", WEFT_E_INVALID, "line 2: batchnorm wants an image"},
+        {"input 4\nglobalavgpool", WEFT_E_INVALID, "line 2: globalavgpool wants an image"},
+        {"input 4\nleaky_relu slope=1", WEFT_E_INVALID, "line 2: slope=1 is not 0 up to"},
+        /* sequences */
+        {"input 4x4\nconv2d filters=1 kernel=1", WEFT_E_INVALID, "got 4x4 features"},
+        {"input 4\nlstm units=2", WEFT_E_INVALID,
+         "line 2: lstm wants a sequence (steps x features), got 1x1x4"},
+        {"input 4x4x4\ngru units=2", WEFT_E_INVALID, "line 2: gru wants a sequence"},
+        {"input 4\nlast", WEFT_E_INVALID, "line 2: last wants a sequence"},
+        {"input 4x4\nlstm", WEFT_E_FORMAT, "line 2: lstm needs units=..."},
+        {"input 4x4\nlstm units=2 init=he", WEFT_E_FORMAT, "line 2: lstm has no option 'init'"},
+        {"input 4x4\nembedding dims=2", WEFT_E_INVALID, "line 2: embedding wants tokens"},
+        {"input tokens=4 vocab=4\nlstm units=2", WEFT_E_INVALID,
+         "line 2: lstm wants values, got tokens: put embedding before"},
+        {"input tokens=4 vocab=4\nloss mse", WEFT_E_INVALID, "line 2: a loss of tokens"},
+        {"input 16777216x1\nlstm units=17", WEFT_E_LIMIT, "line 2: 16777216x1x17 values"},
+        {"input 1x16384\nlstm units=16777216", WEFT_E_LIMIT, "line 2: the model has more than"},
+        {"input tokens=1 vocab=16777216\nembedding dims=16777216", WEFT_E_LIMIT,
+         "line 2: the model has more than"},
+        /* losses and metrics */
+        {"input 4\ndense units=2\nloss mse delta=1", WEFT_E_FORMAT,
+         "line 3: loss mse has no option 'delta=1'"},
+        {"input 4\ndense units=2\nloss huber delta=0", WEFT_E_INVALID, "line 3: delta=0 is not"},
+        {"input 4\ndense units=2\nloss huber delta=1 delta=1", WEFT_E_FORMAT,
+         "line 3: more than one option"},
+        {"input 4\ndense units=2\nloss softmax_cross_entropy weights=1", WEFT_E_INVALID,
+         "line 3: weights wants one of each of 2 classes"},
+        {"input 4\ndense units=2\nloss softmax_cross_entropy weights=1,2,3", WEFT_E_INVALID,
+         "line 3: weights wants one of each of 2 classes"},
+        {"input 4\ndense units=2\nloss softmax_cross_entropy weights=0,0", WEFT_E_INVALID,
+         "line 3: all weights are 0"},
+        {"input 4\ndense units=2\nloss softmax_cross_entropy weights=1,-2", WEFT_E_INVALID,
+         "line 3: the weight '-2' is not"},
+        {"input 4\ndense units=2\nmetrics auc", WEFT_E_FORMAT, "line 3: one metrics line"},
+        {"input 4\ndense units=2\nloss mse\nmetrics", WEFT_E_FORMAT, "line 4: metrics wants some"},
+        {"input 4\ndense units=2\nloss mse\nmetrics f1", WEFT_E_FORMAT, "line 4: 'f1' is none of"},
+        {"input 4\ndense units=2\nloss mse\nmetrics auc", WEFT_E_INVALID,
+         "line 4: auc is of two classes"},
+        {"input 4\ndense units=13\nloss softmax_cross_entropy\nmetrics recall", WEFT_E_INVALID,
+         "line 4: recall is of the classes"},
+        {"input 4\ndense units=3\nloss softmax_cross_entropy\nmetrics top_k=3", WEFT_E_INVALID,
+         "line 4: top_k is of softmax_cross_entropy and below"},
+        {"input 4\ndense units=3\nloss softmax_cross_entropy\nmetrics top_k=1", WEFT_E_FORMAT,
+         "line 4: 'top_k=1' is none of"},
+        {"input 4\ndense units=2\nloss softmax_cross_entropy\nmetrics auc auc", WEFT_E_FORMAT,
+         "line 4: auc is given twice"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         assert_refused(cases[i].text, cases[i].status, cases[i].message);
@@ -272,6 +347,22 @@ static void test_spec_print__is_canonical(void **state)
                   "input 8x8x3\nconv2d filters=4 kernel=3 bias=0\n"
                   "conv2d edge filters=4 kernel=3x1 stride=2 padding=2 init=zero\n"
                   "avgpool size=2\nmaxpool size=2 stride=1\ntanh\nsigmoid\nloss mse\n");
+    assert_prints("input vocab=90 tokens=80\nembedding dims=8\nlstm units=256 bias=1\n"
+                  "gru second units=0256 bias=0\ndense units=90\n"
+                  "loss softmax_cross_entropy\nmetrics top_k=5\n",
+                  "input tokens=80 vocab=90\nembedding dims=8\nlstm units=256\n"
+                  "gru second units=256 bias=0\ndense units=90\n"
+                  "loss softmax_cross_entropy\nmetrics top_k=5\n");
+    assert_prints("input 9x8\nlast\nleaky_relu slope=0.01\nleaky_relu slope=0.20\n"
+                  "dense units=2\nloss softmax_cross_entropy weights=1.50,0\nmetrics recall auc\n",
+                  "input 9x8\nlast\nleaky_relu\nleaky_relu slope=0.2\n"
+                  "dense units=2\nloss softmax_cross_entropy weights=1.5,0\nmetrics auc recall\n");
+    assert_prints("input 8x8x4\nsave save1\nconv2d filters=4 kernel=3 padding=1 groups=4\n"
+                  "groupnorm groups=2\nsave b\nfrom save1\nconv2d filters=4 groups=1 kernel=1\n"
+                  "add b\nglobalavgpool\nloss huber delta=1234.5\n",
+                  "input 8x8x4\nsave save1\nconv2d filters=4 kernel=3 padding=1 groups=4\n"
+                  "groupnorm groups=2\nsave b\nfrom save1\nconv2d filters=4 kernel=1\n"
+                  "add b\nglobalavgpool\nloss huber delta=1234.5\n");
     assert_prints("tensor  b.w 64x128\ntensor a 007 # x\n", "tensor b.w 64x128\ntensor a 7\n");
 }
 
@@ -712,6 +803,52 @@ static void test_metrics_mean__leaves_out_what_is_not_finite(void **state)
     assert_string_equal(out.item[0].name, "m0");
 }
 
+/* Names, shapes and roles of what is not dense or convolution, and where it starts. */
+static void test_layout_new__of_every_kind_of_layer(void **state)
+{
+    (void)state;
+    weft_spec *spec = parse("input 4x4x2\nconv2d filters=4 kernel=3 groups=2 bias=0\nbatchnorm\n"
+                            "flatten\nlayernorm\ndense units=2\nloss mse\n");
+    weft_layout *layout = NULL;
+    assert_ok(weft_layout_new(&layout, spec, &weft_alloc_std, &assert_err));
+    static const char *const names[] = {
+        "conv2d1.weight",          "batchnorm1.weight",      "batchnorm1.bias",
+        "batchnorm1.running_mean", "batchnorm1.running_var", "layernorm1.weight",
+        "layernorm1.bias",         "dense1.weight",          "dense1.bias"};
+    assert_int_equal(layout->n_tensors, 9);
+    for (uint32_t i = 0; i < 9; i++) {
+        assert_string_equal(layout->tensors[i].name, names[i]);
+        assert_int_equal(layout->tensors[i].flattened.rank, i >= 5 && i <= 7 ? 3 : 0);
+    }
+    assert_int_equal(layout->tensors[0].shape[2], 1); /* of two channels, one each */
+    float w[118];
+    assert_int_equal(layout->n_params, 3 * 3 * 4 + 4 * 4 + 2 * 16 + 16 * 2 + 2);
+    weft_layout_init_weights(w, layout, spec, 1);
+    assert_true(w[layout->tensors[1].offset] == 1.0F && w[layout->tensors[2].offset] == 0.0F);
+    assert_true(w[layout->tensors[3].offset] == 0.0F && w[layout->tensors[4].offset] == 1.0F);
+    weft_layout_free(layout);
+    weft_spec_free(spec);
+    spec = parse("input tokens=4 vocab=7\nembedding dims=3\nlstm units=5\ngru units=2 bias=0\n"
+                 "loss mse\n");
+    assert_ok(weft_layout_new(&layout, spec, &weft_alloc_std, &assert_err));
+    static const struct {
+        const char *name;
+        uint64_t shape[2];
+    } wanted[] = {
+        {"embedding1.weight", {7, 3}},   {"lstm1.weight_ih_l0", {3, 20}},
+        {"lstm1.weight_hh_l0", {5, 20}}, {"lstm1.bias_ih_l0", {20, 0}},
+        {"lstm1.bias_hh_l0", {20, 0}},   {"gru1.weight_ih_l0", {5, 6}},
+        {"gru1.weight_hh_l0", {2, 6}},
+    };
+    assert_int_equal(layout->n_tensors, 7);
+    for (uint32_t i = 0; i < 7; i++) {
+        assert_string_equal(layout->tensors[i].name, wanted[i].name);
+        assert_memory_equal(layout->tensors[i].shape, wanted[i].shape, sizeof wanted[i].shape);
+    }
+    weft_layout_free(layout);
+    weft_spec_free(spec);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -724,6 +861,7 @@ int main(void)
         cmocka_unit_test(test_spec_print__is_canonical),
         cmocka_unit_test(test_spec_print__keeps_every_dropout_rate),
         cmocka_unit_test(test_spec_parse__every_allocation_may_fail),
+        cmocka_unit_test(test_layout_new__of_every_kind_of_layer),
         cmocka_unit_test(test_layout_new__of_mcmahans_networks),
         cmocka_unit_test(test_layout_new__of_plain_tensors_and_without_bias),
         cmocka_unit_test(test_layout_new__every_allocation_may_fail),

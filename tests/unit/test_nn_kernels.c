@@ -537,18 +537,18 @@ static void test_loss_softmax__counts_and_refuses(void **state)
     const uint32_t bad[2] = {0, 3};
     weft_loss_sum sum = {0.0, 0, 0};
     float dz[6] = {9.0F, 9.0F, 9.0F, 9.0F, 9.0F, 9.0F};
-    assert_ok(weft_loss_softmax(NULL, z, right, 2, 3, 1.0F, &sum, &assert_err));
+    assert_ok(weft_loss_softmax(NULL, z, right, 2, 3, NULL, 1.0F, &sum, &assert_err));
     assert_int_equal(sum.correct, 2);
-    assert_ok(weft_loss_softmax(NULL, z, wrong, 2, 3, 1.0F, &sum, &assert_err));
+    assert_ok(weft_loss_softmax(NULL, z, wrong, 2, 3, NULL, 1.0F, &sum, &assert_err));
     assert_int_equal(sum.correct, 2);
     assert_int_equal(sum.n, 4);
     const weft_loss_sum before = sum;
-    assert_int_equal(weft_loss_softmax(dz, z, bad, 2, 3, 1.0F, &sum, NULL), WEFT_E_INVALID);
+    assert_int_equal(weft_loss_softmax(dz, z, bad, 2, 3, NULL, 1.0F, &sum, NULL), WEFT_E_INVALID);
     assert_memory_equal(&sum, &before, sizeof sum);
     assert_true(dz[0] == 9.0F);
     /* log(e^1 + e^3 + e^2) - 3 */
     sum = (weft_loss_sum){0.0, 0, 0};
-    assert_ok(weft_loss_softmax(dz, z, right, 1, 3, 1.0F, &sum, &assert_err));
+    assert_ok(weft_loss_softmax(dz, z, right, 1, 3, NULL, 1.0F, &sum, &assert_err));
     assert_true(fabs(sum.loss - (log(exp(1.0) + exp(3.0) + exp(2.0)) - 3.0)) < 1e-6);
 }
 

@@ -100,7 +100,8 @@ WEFT_API WEFT_NODISCARD weft_status weft_nn_shape(const char *model_spec, uint64
                                                   weft_error *err);
 
 /**
- * The model's outputs: class probabilities for softmax_cross_entropy, values for mse.
+ * The model's outputs: class probabilities for softmax_cross_entropy (of sequences: for each step),
+ * probabilities for sigmoid_cross_entropy, values for mse and huber.
  * @param weights   [n_params], as a released model holds them in weft's order.
  * @param features  [n_examples][n_inputs].
  * @param outputs   [n_examples][n_outputs], written completely.

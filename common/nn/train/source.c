@@ -4,6 +4,11 @@
 
 #include <string.h>
 
+static size_t at_least_one(uint32_t n)
+{
+    return n > 0 ? n : 1;
+}
+
 static void copy_features(const weft_arrays *a, uint32_t index, float *x)
 {
     const size_t n = a->n_features;
@@ -22,6 +27,7 @@ static weft_status arrays_fetch(const void *self, const uint32_t *index, uint32_
 {
     const weft_arrays *a = self;
     const size_t n_targets = a->n_targets;
+    const size_t n_labels = at_least_one(a->n_labels);
     for (uint32_t i = 0; i < n; i++) {
         if (index[i] >= a->n_examples) {
             WEFT_FAIL(err, WEFT_E_INVALID, "example %u of %llu was asked for", index[i],
@@ -32,7 +38,8 @@ static weft_status arrays_fetch(const void *self, const uint32_t *index, uint32_
             memcpy(targets + i * n_targets, a->targets + index[i] * n_targets,
                    n_targets * sizeof *targets);
         } else if (n_targets == 0 && labels) {
-            labels[i] = a->labels[index[i]];
+            memcpy(labels + i * n_labels, a->labels + index[i] * n_labels,
+                   n_labels * sizeof *labels);
         }
     }
     return WEFT_OK;
@@ -40,8 +47,12 @@ static weft_status arrays_fetch(const void *self, const uint32_t *index, uint32_
 
 weft_batch_source weft_arrays_source(const weft_arrays *arrays)
 {
-    return (weft_batch_source){arrays->n_examples, arrays->n_features, arrays->n_targets,
-                               arrays_fetch, arrays};
+    return (weft_batch_source){.n_examples = arrays->n_examples,
+                               .n_features = arrays->n_features,
+                               .n_targets = arrays->n_targets,
+                               .n_labels = arrays->n_labels,
+                               .fetch = arrays_fetch,
+                               .self = arrays};
 }
 
 enum { AT_ONCE = 64 };
@@ -62,7 +73,7 @@ static weft_status subset_fetch(const void *self, const uint32_t *index, uint32_
             mapped[i] = s->index[index[at + i]];
         }
         WEFT_TRY(of->fetch(of->self, mapped, some, x + (size_t)at * of->n_features,
-                           labels ? labels + at : NULL,
+                           labels ? labels + at * at_least_one(of->n_labels) : NULL,
                            targets ? targets + (size_t)at * of->n_targets : NULL, err));
     }
     return WEFT_OK;
@@ -70,6 +81,10 @@ static weft_status subset_fetch(const void *self, const uint32_t *index, uint32_
 
 weft_batch_source weft_subset_source(const weft_subset *subset)
 {
-    return (weft_batch_source){subset->n_examples, subset->of->n_features, subset->of->n_targets,
-                               subset_fetch, subset};
+    return (weft_batch_source){.n_examples = subset->n_examples,
+                               .n_features = subset->of->n_features,
+                               .n_targets = subset->of->n_targets,
+                               .n_labels = subset->of->n_labels,
+                               .fetch = subset_fetch,
+                               .self = subset};
 }

@@ -17,11 +17,12 @@ typedef struct weft_batch_source {
     uint64_t n_examples;
     uint32_t n_features; /* of one example; images are [height][width][channel] */
     uint32_t n_targets;  /* 0: integer labels; else float targets, so many an example */
+    uint32_t n_labels;   /* labels of an example, of sequences its steps; 0 is 1 */
     /**
      * Copy the examples index[0..n) in that order.
      * @param index    [n], each below n_examples; examples may repeat.
      * @param x        [n][n_features].
-     * @param labels   [n]; NULL when not wanted, and not written when n_targets > 0.
+     * @param labels   [n][n_labels]; NULL when not wanted, and not written when n_targets > 0.
      * @param targets  [n][n_targets]; NULL when not wanted, and not written when n_targets is 0.
      * @return WEFT_OK; anything else ends the training with it.
      */
@@ -35,10 +36,11 @@ typedef struct weft_arrays {
     uint64_t n_examples; /* at most 2^32 - 1 */
     uint32_t n_features;
     uint32_t n_targets;
+    uint32_t n_labels;      /* 0 is 1 */
     const float *features;  /* [n_examples][n_features], or NULL */
     const uint8_t *bytes;   /* [n_examples][n_features], or NULL */
-    float divisor;          /* of bytes, e.g. 255; not 0 */
-    const uint32_t *labels; /* [n_examples], with n_targets = 0 */
+    float divisor;          /* of bytes, e.g. 255, or 1 for tokens; not 0 */
+    const uint32_t *labels; /* [n_examples][n_labels], with n_targets = 0 */
     const float *targets;   /* [n_examples][n_targets], with n_targets > 0 */
 } weft_arrays;
 

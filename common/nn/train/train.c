@@ -3,6 +3,7 @@
 #include "nn/train/train.h"
 
 #include "base/rng.h"
+#include "nn/sequence.h"
 #include "nn/tensor.h"
 #include "nn/train/optimizer.h"
 
@@ -29,7 +30,7 @@ struct weft_trainer_state {
     vector state;             /* float [0..2][n_params] */
     vector base;              /* float [n_params] */
     vector index;             /* uint32_t [n_examples] */
-    vector labels;            /* uint32_t [chunk] */
+    vector labels;            /* uint32_t [chunk][n_labels] */
     vector targets;           /* float [chunk][n_outputs] */
 };
 
@@ -47,7 +48,16 @@ static weft_status copy_spec(weft_spec **ret, const weft_spec *spec, const weft_
     *copy = *spec;
     copy->alloc = a;
     copy->layers = layers;
-    *ret = copy;
+    copy->class_weights = NULL;
+    *ret = copy; /* the caller's to free from here on */
+    if (spec->class_weights) {
+        const uint32_t classes = weft_spec_output(spec)->c;
+        copy->class_weights = weft_array(a, classes, sizeof *copy->class_weights);
+        if (!copy->class_weights) {
+            WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a trainer");
+        }
+        memcpy(copy->class_weights, spec->class_weights, classes * sizeof *copy->class_weights);
+    }
     return WEFT_OK;
 }
 
@@ -147,12 +157,39 @@ typedef struct run {
     uint64_t total;
 } run;
 
-static weft_status check_data(const run *r)
+/* Labels or targets, and how many of them. */
+static weft_status check_truth(const run *r)
 {
     const weft_spec *spec = r->state->spec;
     const weft_batch_source *s = r->source;
-    const uint32_t inputs = weft_shape_size(&spec->input);
-    const uint32_t outputs = weft_shape_size(&spec->layers[spec->n_layers - 1].out);
+    const uint32_t outputs = weft_shape_size(weft_spec_output(spec));
+    const uint32_t wanted = weft_spec_n_labels(spec);
+    const uint32_t labels = s->n_labels > 0 ? s->n_labels : 1;
+    const bool takes_labels =
+        spec->loss == WEFT_LOSS_SOFTMAX_CE || (spec->loss == WEFT_LOSS_SIGMOID_CE && outputs == 1);
+    if (spec->loss == WEFT_LOSS_SOFTMAX_CE && s->n_targets != 0) {
+        WEFT_FAIL(r->err, WEFT_E_INVALID,
+                  "softmax_cross_entropy wants labels, the data have target values");
+    }
+    if (takes_labels && s->n_targets == 0) {
+        if (labels != wanted) {
+            WEFT_FAIL(r->err, WEFT_E_INVALID,
+                      "the data have %u labels an example, the model's outputs want %u", labels,
+                      wanted);
+        }
+        return WEFT_OK;
+    }
+    if (s->n_targets != outputs) {
+        WEFT_FAIL(r->err, WEFT_E_INVALID, "%s wants %u target values an example, the data have %u",
+                  weft_loss_name(spec->loss), outputs, s->n_targets);
+    }
+    return WEFT_OK;
+}
+
+static weft_status check_data(const run *r)
+{
+    const weft_batch_source *s = r->source;
+    const uint32_t inputs = weft_shape_size(&r->state->spec->input);
     if (s->n_examples == 0 || s->n_examples > UINT32_MAX) {
         WEFT_FAIL(r->err, WEFT_E_INVALID, "the data have %llu examples, not 1 to %u",
                   (unsigned long long)s->n_examples, UINT32_MAX);
@@ -161,15 +198,7 @@ static weft_status check_data(const run *r)
         WEFT_FAIL(r->err, WEFT_E_INVALID, "the data have %u features, the model takes %u",
                   s->n_features, inputs);
     }
-    if (spec->loss == WEFT_LOSS_SOFTMAX_CE && s->n_targets != 0) {
-        WEFT_FAIL(r->err, WEFT_E_INVALID,
-                  "softmax_cross_entropy wants labels, the data have target values");
-    }
-    if (spec->loss == WEFT_LOSS_MSE && s->n_targets != outputs) {
-        WEFT_FAIL(r->err, WEFT_E_INVALID, "mse wants %u target values an example, the data have %u",
-                  outputs, s->n_targets);
-    }
-    return WEFT_OK;
+    return check_truth(r);
 }
 
 static weft_status prepare(run *r)
@@ -180,7 +209,8 @@ static weft_status prepare(run *r)
     for (uint32_t i = 0; i < r->source->n_examples; i++) {
         index[i] = i;
     }
-    WEFT_TRY(reserve(state, &state->labels, r->chunk, sizeof(uint32_t), r->err));
+    WEFT_TRY(reserve(state, &state->labels, (uint64_t)r->chunk * weft_net_n_labels(r->net),
+                     sizeof(uint32_t), r->err));
     return reserve(state, &state->targets, (uint64_t)r->chunk * weft_net_n_outputs(r->net),
                    sizeof(float), r->err);
 }
@@ -191,8 +221,11 @@ static weft_status fetch(const run *r, const uint32_t *index, uint32_t n, weft_t
     const weft_batch_source *s = r->source;
     uint32_t *labels = s->n_targets == 0 ? r->state->labels.data : NULL;
     float *targets = s->n_targets > 0 ? r->state->targets.data : NULL;
+    float *x = weft_net_input(r->net);
     *truth = (weft_truth){labels, targets};
-    return s->fetch(s->self, index, n, weft_net_input(r->net), labels, targets, r->err);
+    WEFT_TRY(s->fetch(s->self, index, n, x, labels, targets, r->err));
+    const weft_spec *spec = r->state->spec;
+    return spec->vocab > 0 ? weft_tokens_check(x, n, spec->input.h, spec->vocab, r->err) : WEFT_OK;
 }
 
 static weft_status report(run *r)
@@ -242,12 +275,15 @@ static weft_status step(const run *r, step_job *job, const uint32_t *index, uint
     weft_sink sink = {job->weights, 0.0F, 0.0F};
     job->step++;
     if (weft_optimizer_is_plain(job->plan, &sink.keep, &sink.scale) && n <= r->chunk) {
-        return batch(r, job->weights, index, n, sink, sum);
+        WEFT_TRY(batch(r, job->weights, index, n, sink, sum));
+        weft_net_put_running(r->net, job->weights);
+        return WEFT_OK;
     }
     sink = (weft_sink){state->gradient.data, 0.0F, 1.0F};
     WEFT_TRY(batch(r, job->weights, index, n, sink, sum));
     weft_optimizer_step(job->plan, job->weights, state->gradient.data, state->base.data,
                         state->state.data, (size_t)job->n_params, job->step);
+    weft_net_put_running(r->net, job->weights);
     return WEFT_OK;
 }
 
@@ -292,12 +328,15 @@ static weft_status reserve_optimizer(const run *r, const step_job *job, uint32_t
 
 static weft_train_result result_of(const run *r, const weft_loss_sum *sum, uint64_t n_batches)
 {
-    const bool classes = weft_net_loss_kind(r->net) == WEFT_LOSS_SOFTMAX_CE;
+    const weft_loss loss = weft_net_loss_kind(r->net);
+    const bool classes = loss == WEFT_LOSS_SOFTMAX_CE ||
+                         (loss == WEFT_LOSS_SIGMOID_CE && weft_net_n_outputs(r->net) == 1);
+    const double n = sum->n > 0 ? (double)sum->n : 1.0; /* no step may have had a label */
     return (weft_train_result){
         .n_examples = r->source->n_examples,
         .n_batches = n_batches,
-        .loss = sum->loss / (double)sum->n,
-        .accuracy = classes ? (double)sum->correct / (double)sum->n : 0.0,
+        .loss = sum->loss / n,
+        .accuracy = classes ? (double)sum->correct / n : 0.0,
         .has_accuracy = classes,
     };
 }
@@ -326,6 +365,7 @@ weft_status weft_train(weft_train_result *ret, weft_trainer_state *state, float 
     WEFT_TRY(prepare(&r));
     WEFT_TRY(reserve_optimizer(&r, &job, batch_size));
     weft_net_seed(r.net, seed);
+    weft_net_take_running(r.net, weights);
     weft_rng shuffle;
     weft_rng_init(&shuffle, seed, shuffle_stream);
     weft_loss_sum sum = {0.0, 0, 0};

@@ -42,12 +42,12 @@ WEFT_NODISCARD weft_status weft_trainer_state_new(weft_trainer_state **ret, cons
 void weft_trainer_state_free(weft_trainer_state *state);
 uint64_t weft_trainer_state_n_params(const weft_trainer_state *state);
 
-/* What came out: means over examples. */
+/* What came out: means over examples, of sequences over labelled steps. */
 typedef struct weft_train_result {
     uint64_t n_examples;
     uint64_t n_batches; /* optimizer steps done */
     double loss;        /* TRAIN: mean of the last epoch's batches, each before its step */
-    double accuracy;    /* the same; 0 for mse */
+    double accuracy;    /* the same; 0 where there is none */
     bool has_accuracy;
 } weft_train_result;
 
