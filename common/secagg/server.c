@@ -214,16 +214,21 @@ static weft_secagg_reason judge_keys(const weft_secagg_server *s, const char *cl
                                      const weft_secagg_keys *keys)
 {
     weft_member_chain chain;
-    if (weft_member_decode(&chain, keys->chain.data, keys->chain.size, NULL) != WEFT_OK ||
-        weft_member_verify(&chain, s->config.operator_public, s->config.federation,
-                           WEFT_MEMBER_ANY_TIME, NULL) != WEFT_OK ||
-        strcmp(chain.invitation.client, client) != 0) {
+    if (weft_member_decode(&chain, keys->chain.data, keys->chain.size, NULL) != WEFT_OK) {
         return WEFT_SECAGG_CHAIN;
     }
-    if (weft_secagg_keys_verify(chain.member_key, s->config.ctx, keys, NULL) != WEFT_OK) {
+    if ((weft_member_verify(&chain, s->config.operator_public, s->config.federation,
+                            WEFT_MEMBER_ANY_TIME, NULL) != WEFT_OK ||
+         strcmp(chain.invitation.client, client) != 0) &&
+        !WEFT_SECAGG_SKIPS(CHAIN)) {
+        return WEFT_SECAGG_CHAIN;
+    }
+    if (weft_secagg_keys_verify(chain.member_key, s->config.ctx, keys, NULL) != WEFT_OK &&
+        !WEFT_SECAGG_SKIPS(SIGNATURE)) {
         return WEFT_SECAGG_SIGNATURE;
     }
-    if (weft_dh_low_order(keys->c_pk) || weft_dh_low_order(keys->s_pk)) {
+    if ((weft_dh_low_order(keys->c_pk) || weft_dh_low_order(keys->s_pk)) &&
+        !WEFT_SECAGG_SKIPS(LOW_ORDER)) {
         return WEFT_SECAGG_LOW_ORDER;
     }
     return memcmp(keys->c_pk, keys->s_pk, 32) == 0 ? WEFT_SECAGG_DUPLICATE_KEY : WEFT_SECAGG_FINE;

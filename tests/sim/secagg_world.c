@@ -31,6 +31,13 @@ static double now(const secagg_world *w)
     return w->clock ? w->clock() : 0.0;
 }
 
+static void enter(const secagg_world *w, int who)
+{
+    if (w->enter) {
+        w->enter(w->self, who);
+    }
+}
+
 /* ---- members --------------------------------------------------------------------------------- */
 
 void secagg_world_member(secagg_world *w, secagg_party *p, const char *name)
@@ -121,6 +128,7 @@ void secagg_world_config(const secagg_world *w, const secagg_party *p,
                                        .operator_public = w->operator_key.public_key,
                                        .member_key = &p->key,
                                        .chain = &p->chain,
+                                       .pins = w->pins,
                                        .alloc = &weft_alloc_std};
 }
 
@@ -225,6 +233,7 @@ weft_secagg_verdict secagg_world_hand_in(secagg_world *w, const char *name, weft
 {
     weft_secagg_verdict verdict = WEFT_SECAGG_REFUSED;
     weft_secagg_reason why = WEFT_SECAGG_FINE;
+    enter(w, -1);
     const double start = now(w);
     const weft_secagg_phase phase = weft_secagg_server_phase(w->server);
     REQUIRE(weft_secagg_server_receive(&verdict, &why, w->server, name, message.data, message.size,
@@ -254,12 +263,17 @@ static void take_message(secagg_world *w, secagg_party *p)
     weft_buf out;
     weft_buf_init(&out, &weft_alloc_std, WEFT_MAX_SECAGG_MESSAGE_BYTES);
     const weft_secagg_phase phase = weft_secagg_server_phase(w->server);
+    enter(w, -1);
     double start = now(w);
     REQUIRE(weft_secagg_server_next(&next, &why, &out, w->server, p->name, NULL) == WEFT_OK);
     w->server_s[phase] += now(w) - start;
     if (next == WEFT_SECAGG_NEXT_MESSAGE) {
-        start = now(w);
         w->down[phase] += out.size;
+        if (w->lie) {
+            w->lie(w->self, w, (uint32_t)(p - w->parties), &out);
+        }
+        enter(w, (int)(p - w->parties));
+        start = now(w);
         const weft_status taken = weft_secagg_client_receive(p->machine, out.data, out.size, NULL);
         REQUIRE(taken != WEFT_E_NOMEM && taken != WEFT_E_CRYPTO); /* the phase shows the rest */
         store(p);
@@ -275,6 +289,7 @@ void secagg_world_poll(secagg_world *w, uint32_t i)
     if (w->restart_coordinator) {
         secagg_world_restart_coordinator(w);
     }
+    enter(w, (int)i);
     double start = now(w);
     if (!p->machine) {
         secagg_world_begin(w, p);
@@ -283,6 +298,7 @@ void secagg_world_poll(secagg_world *w, uint32_t i)
     }
     w->client_s[phase] += now(w) - start;
     take_message(w, p);
+    enter(w, (int)i);
     if (w->restart_clients) {
         secagg_world_restart_client(w, p);
     }
@@ -303,6 +319,7 @@ void secagg_world_close(secagg_world *w)
     weft_buf record;
     weft_buf_init(&record, &weft_alloc_std, WEFT_MAX_SECAGG_RECORD_BYTES);
     const weft_secagg_phase phase = weft_secagg_server_phase(w->server);
+    enter(w, -1);
     const double start = now(w);
     REQUIRE(weft_secagg_server_close(w->server, &record, NULL) == WEFT_OK);
     w->server_s[phase] += now(w) - start;

@@ -48,6 +48,12 @@ typedef struct secagg_world {
     double client_s[WEFT_SECAGG_PHASE_FAILED + 1]; /* of all clients; with clock only */
     double server_s[WEFT_SECAGG_PHASE_FAILED + 1];
     double (*clock)(void);
+    weft_secagg_pins pins; /* of all clients */
+    /* Before a machine is used: whose, -1 for the coordinator's; or NULL. */
+    void (*enter)(void *self, int who);
+    /* What the coordinator makes of its message to client i before that gets it; or NULL. */
+    void (*lie)(void *self, struct secagg_world *w, uint32_t i, weft_buf *message);
+    void *self;
     bool restart_clients;     /* each message finds a client that was just restored */
     bool restart_coordinator; /* and a coordinator that was just replayed */
 } secagg_world;
