@@ -64,7 +64,7 @@ static void print_help(void)
         "  --min-cohort N      only in rounds of N clients or more\n"
         "  --require-secure-aggregation\n"
         "  --proxy URL         http://HOST:PORT\n"
-        "  --format FORMAT     status, history: text or json (history: one object a line)\n"
+        "  --format FORMAT     status, history: text, or json (jsonl): one object a line\n"
         "  --log LEVEL         error, warn, info (default) or debug, to stderr\n"
         "  -h, --help  -V, --version\n\n"
         "SIGTERM and SIGINT end it cleanly: what was trained is kept and sent the next time.\n"
@@ -156,7 +156,7 @@ static int take_word(int *ret, const char *text, const char *const *words, int n
 
 static int take_option(agent_options *o, schemas *s, int option, char *argument)
 {
-    static const char *const formats[] = {"text", "json"};
+    static const char *const formats[] = {"text", "json", "jsonl"};
     static const char *const levels[] = {"error", "warn", "info", "debug"};
     double number = 0.0;
     int word = 0;
@@ -191,8 +191,8 @@ static int take_option(agent_options *o, schemas *s, int option, char *argument)
         o->join_file = argument;
         return AGENT_DONE;
     case OPTION_FORMAT:
-        result = take_word(&word, argument, formats, 2, "--format is text or json, not ");
-        o->format = (agent_format)word;
+        result = take_word(&word, argument, formats, 3, "--format is text, json or jsonl, not ");
+        o->format = word == 0 ? AGENT_TEXT : AGENT_JSON; /* one object a line either way */
         return result;
     case OPTION_LOG:
         result = take_word(&word, argument, levels, 4, "--log is error, warn, info or debug, not ");

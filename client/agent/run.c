@@ -26,6 +26,7 @@ typedef struct agent {
     weft_log log;
     weft_log_level level;
     int wake_fd; /* readable once a signal came */
+    bool idle;   /* there was nothing to do the last time: asking again is not worth a line */
     atomic_bool stopping;
 } agent;
 
@@ -35,7 +36,14 @@ static agent *_Atomic signalled;
 static void log_from_client(void *arg, weft_log_severity severity, const char *line)
 {
     agent *a = arg;
-    agent_log_line(&a->level, (weft_log_level)severity, line);
+    weft_log_level level = (weft_log_level)severity;
+    if (a->idle && (strcmp(line, "event=connected") == 0 ||
+                    strncmp(line, "event=ended status=ok ", 22) == 0)) {
+        level = WEFT_LOG_DEBUG;
+    } else if (level == WEFT_LOG_INFO) {
+        a->idle = false;
+    }
+    agent_log_line(&a->level, level, line);
 }
 
 /* On any thread (OpenBLAS has some of its own, from before main: blocking would not do). A second
@@ -156,7 +164,14 @@ static int run(agent *a)
     bool again = true;
     while (again && !atomic_load(&a->stopping)) {
         status = weft_client_run(a->client, &why);
-        again = status == WEFT_OK && !a->options->once && pause_ms(a, PAUSE_MS);
+        if (status != WEFT_OK || a->options->once) {
+            break;
+        }
+        if (!a->idle) {
+            weft_log_line(&a->log, WEFT_LOG_INFO, "event=idle again_s=%d", PAUSE_MS / 1000);
+        }
+        a->idle = true;
+        again = pause_ms(a, PAUSE_MS);
     }
     if (status == WEFT_OK || status == WEFT_E_CANCELED) {
         return AGENT_DONE;

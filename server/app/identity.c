@@ -217,6 +217,7 @@ static void close_gate(weft_daemon *d, void *arg, bool kept)
 {
     if (kept) {
         weft_gate_revoke(d->gate, arg);
+        weft_presence_left(d->presence, arg);
     }
 }
 

@@ -44,10 +44,21 @@ static weft_status find(const weft_daemon *d, const wanted *w, uint8_t ret[WEFT_
         WEFT_FAIL(err, WEFT_E_INVALID, "name a job or a version's digest");
     }
     if (w->released) {
-        return weft_store_release_of_job(d->store, row->job_id, ret, err);
+        const weft_status found = weft_store_release_of_job(d->store, row->job_id, ret, err);
+        if (found == WEFT_E_NOTFOUND) { /* the store knows numbers only */
+            weft_err_clear(err);
+            WEFT_FAIL(err, found, "job %s has released nothing yet", w->job);
+        }
+        return found;
     }
     if (w->round) {
-        return weft_store_version_of_round(d->store, row->job_id, w->round, take_digest, ret, err);
+        const weft_status found =
+            weft_store_version_of_round(d->store, row->job_id, w->round, take_digest, ret, err);
+        if (found == WEFT_E_NOTFOUND) { /* as above */
+            weft_err_clear(err);
+            WEFT_FAIL(err, found, "round %u of job %s has published no version", w->round, w->job);
+        }
+        return found;
     }
     if (!row->has_version) {
         WEFT_FAIL(err, WEFT_E_NOTFOUND, "job %s has no version yet", w->job);

@@ -12,6 +12,7 @@ typedef struct client {
     struct client *next_dirty; /* of those to be written */
     char name[WEFT_MAX_NAME_BYTES + 1];
     bool dirty;
+    bool gone; /* shut out since */
     int64_t last_unix_ms;
     char software[WEFT_STORE_MAX_SOFTWARE_BYTES + 1];
     weft_store_dataset *datasets; /* [n_datasets], owned */
@@ -103,12 +104,21 @@ void weft_presence_seen(weft_presence *p, const char *name,
         *bucket = c;
     }
     c->last_unix_ms = unix_ms;
+    c->gone = false;
     (void)snprintf(c->software, sizeof c->software, "%s", request->software); /* cut if longer */
     keep_datasets(p, c, request);
     if (!c->dirty) {
         c->dirty = true;
         c->next_dirty = p->dirty;
         p->dirty = c;
+    }
+}
+
+void weft_presence_left(weft_presence *p, const char *name)
+{
+    client *c = find(p, name);
+    if (c) {
+        c->gone = true;
     }
 }
 
@@ -123,7 +133,7 @@ uint32_t weft_presence_count(const weft_presence *p, int64_t since_unix_ms)
     uint32_t n = 0;
     for (size_t i = 0; i < BUCKETS; i++) {
         for (const client *c = p->buckets[i]; c; c = c->next) {
-            n += c->last_unix_ms >= since_unix_ms;
+            n += !c->gone && c->last_unix_ms >= since_unix_ms;
         }
     }
     return n;

@@ -20,6 +20,8 @@ void weft_presence_free(weft_presence *p);
 /** A check-in came. Without memory it is not remembered: nothing depends on it. */
 void weft_presence_seen(weft_presence *p, const char *name,
                         const weft_msg_check_in_request *request, int64_t unix_ms);
+/** It was shut out: it is not here any more. */
+void weft_presence_left(weft_presence *p, const char *name);
 /** When a client was last here; 0: not since the start. */
 int64_t weft_presence_last(const weft_presence *p, const char *name);
 /** Clients seen at or after a time. */

@@ -9,6 +9,7 @@
 #include "app/views.h"
 #include "base/version.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { PAGE_JOBS = 200, PAGE_ROUNDS = 200, PAGE_ASSIGNMENTS = 2000, PAGE_HISTORY = 2000 };
@@ -28,10 +29,32 @@ static weft_status take_metrics(void *arg, const weft_store_version *version, we
     return WEFT_OK;
 }
 
+/* Never a silent wait: why a running job has no open round, as its reason. */
+static void explain_wait(const weft_daemon *d, weft_msg_job_info *out, const weft_job_row *row,
+                         char text[WEFT_REASON_BYTES])
+{
+    const uint64_t now = weft_daemon_now_ms(d);
+    if (row->status != WEFT_JOB_RUNNING || weft_core_open_round(d->core, row->job_id)) {
+        return;
+    }
+    if (row->retry_at_ms > now) {
+        (void)snprintf(text, WEFT_REASON_BYTES, "the next attempt begins in %llu s",
+                       (unsigned long long)((row->retry_at_ms - now + 999) / 1000)); /* fits */
+    } else {
+        (void)snprintf(text, WEFT_REASON_BYTES,
+                       "waiting for clients: %u with data set %s are here, at least %u are needed",
+                       weft_core_offering(d->core, row->job_id), row->def->dataset,
+                       row->def->minimum); /* fits: names are short */
+    }
+    out->reason = text;
+}
+
+/* The texts live as long as the core's rows and text. */
 static weft_status view_job(const weft_daemon *d, weft_msg_job_info *out, const weft_job_row *row,
-                            weft_err *err)
+                            char text[WEFT_REASON_BYTES], weft_err *err)
 {
     weft_view_job(out, row, weft_core_open_round(d->core, row->job_id));
+    explain_wait(d, out, row, text);
     return weft_store_versions(d->store, row->job_id, RECENT_VERSIONS, take_metrics, &out->metrics,
                                err);
 }
@@ -41,14 +64,16 @@ static weft_status list_jobs(weft_daemon *d, weft_rpc_call *call, weft_arena *ar
     const weft_msg_list_jobs_request *request = call->msg;
     weft_msg_list_jobs_reply reply = {NULL, 0};
     weft_msg_job_info *jobs = weft_arena_take(arena, PAGE_JOBS, sizeof *jobs);
-    if (!jobs) {
+    char(*texts)[WEFT_REASON_BYTES] = weft_arena_take(arena, PAGE_JOBS, sizeof *texts);
+    if (!jobs || !texts) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "the coordinator has no memory");
     }
     const uint32_t n = weft_core_n_jobs(d->core);
     for (uint32_t i = 0; i < n && reply.n_jobs < PAGE_JOBS; i++) {
         const weft_job_row *row = weft_core_job_at(d->core, i);
         if (row->job_id > request->after_job) {
-            WEFT_TRY(view_job(d, &jobs[reply.n_jobs++], row, err));
+            WEFT_TRY(view_job(d, &jobs[reply.n_jobs], row, texts[reply.n_jobs], err));
+            reply.n_jobs++;
         }
     }
     reply.jobs = jobs;
@@ -108,11 +133,12 @@ static weft_status get_job(weft_daemon *d, weft_rpc_call *call, weft_arena *aren
     const weft_msg_get_job_request *request = call->msg;
     const weft_job_row *row = find_job(d, request->job, err);
     weft_msg_job_info info;
+    char text[WEFT_REASON_BYTES];
     history h = {arena, weft_arena_take(arena, PAGE_HISTORY, sizeof *h.items), 0, false};
     if (!row) {
         return WEFT_E_NOTFOUND;
     }
-    WEFT_TRY(view_job(d, &info, row, err));
+    WEFT_TRY(view_job(d, &info, row, text, err));
     if (!h.items) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "the coordinator has no memory");
     }
@@ -208,7 +234,14 @@ static weft_status get_round(weft_daemon *d, weft_rpc_call *call, weft_arena *ar
     if (!a.items || !h.items) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "the coordinator has no memory");
     }
-    WEFT_TRY(weft_store_round(d->store, row->job_id, request->round, 0, add_round, &r, err));
+    const weft_status found =
+        weft_store_round(d->store, row->job_id, request->round, 0, add_round, &r, err);
+    if (found == WEFT_E_NOTFOUND) { /* the store knows numbers only */
+        weft_err_clear(err);
+        WEFT_FAIL(err, found, "job %s has no round %u; its last one is %u", row->def->name,
+                  request->round, row->round);
+    }
+    WEFT_TRY(found);
     WEFT_TRY(weft_store_assignments(d->store, row->job_id, info.round, info.attempt, add_assignment,
                                     &a, err));
     WEFT_TRY(weft_store_round_history(d->store, row->job_id, info.round, info.attempt, add_change,
@@ -254,7 +287,8 @@ void weft_queries_snapshot(void *self, weft_rpc_call *call, const char *job)
         weft_err err = WEFT_ERR_INIT;
         weft_msg_job_info info;
         weft_msg_round_info round;
-        if (view_job(d, &info, row, &err) != WEFT_OK) {
+        char text[WEFT_REASON_BYTES];
+        if (view_job(d, &info, row, text, &err) != WEFT_OK) {
             weft_view_job(&info, row, open); /* without metrics */
         }
         weft_msg_watch_event event = {
@@ -309,7 +343,8 @@ static void reply_control(weft_daemon *d, weft_rpc_call *call)
     const weft_job_row *row = weft_core_job_by_name(d->core, request->job);
     weft_err err = WEFT_ERR_INIT;
     weft_msg_job_info info;
-    if (row && view_job(d, &info, row, &err) == WEFT_OK) {
+    char text[WEFT_REASON_BYTES];
+    if (row && view_job(d, &info, row, text, &err) == WEFT_OK) {
         weft_rpc_reply(call, WEFT_MSG_JOB_INFO, &info);
     } else {
         weft_rpc_fail(call, row ? err.code : WEFT_E_NOTFOUND, err.msg);

@@ -264,7 +264,10 @@ static const cli_option stats_options[] = {
 };
 
 const cli_verb cli_job_verbs[] = {
-    {"job", "submit", "FILE", 1, 1, "start the job of a file", NULL, submit_options, run_submit},
+    {"job", "submit", "FILE", 1, 1, "start the job of a file",
+     "Submitting the same file again is harmless: it is the same job. For a dry run, which starts\n"
+     "nothing: weft job plan FILE --check.",
+     submit_options, run_submit},
     {"job", "plan", "FILE", 1, 1, "what a job file would do, before it costs anything",
      "Parameters, bytes a round, memory and cohort, computed here; nothing is sent without "
      "--check.",

@@ -13,6 +13,7 @@
 
 enum {
     STEP_MS = 500,
+    WAIT_MS = 2000,  /* without a round: say why */
     LOST_MS = 60000, /* without a connection: longer than a restart takes */
     RETRY_MS = 1000,
     PAGE_ROWS = 200
@@ -48,6 +49,8 @@ typedef struct watch {
     uint32_t told_failed; /* round * 1000 + attempt of the newest failed attempt told */
     uint64_t bytes;
     bool told_paused;
+    bool told_waiting;
+    uint64_t waits_since_ms; /* without an open round; 0: it has one */
     cli_progress live;
 } watch;
 
@@ -140,8 +143,8 @@ static void show_live(watch *w)
     if (w->lost_at_ms > 0) {
         (void)snprintf(line, sizeof line, "%s: the coordinator is away, trying again", w->name);
     } else if (w->cohort == 0) {
-        (void)snprintf(line, sizeof line, "%s  round %u of %u is waiting for clients", w->name,
-                       w->round, w->rounds_total);
+        (void)snprintf(line, sizeof line, "%s  round %u of %u: %s", w->name, w->rounds_done + 1,
+                       w->rounds_total, *w->reason ? w->reason : "waiting for clients");
     } else {
         (void)snprintf(line, sizeof line, "%s  round %u of %u %s %u of %u  %s  %s%s", w->name,
                        w->round, w->rounds_total, w->round_state, w->accepted, w->cohort,
@@ -174,6 +177,11 @@ static void take_job(watch *w, const weft_msg_job_info *job)
         w->told_round = job->rounds_done; /* the past is what round list is for */
     }
     w->seen = true;
+    const bool waits = strcmp(w->status, "running") == 0 && job->cohort == 0;
+    if (!waits || w->waits_since_ms == 0) {
+        w->waits_since_ms = waits ? mono_ms() : 0;
+        w->told_waiting = false;
+    }
     const bool paused = strcmp(w->status, "paused") == 0;
     if (paused && !w->told_paused) {
         char line[512];
@@ -276,6 +284,28 @@ static weft_status tell_rounds(watch *w, weft_err *err)
     return WEFT_OK;
 }
 
+/* A job without an open round for a while: ask why, once. */
+static weft_status tell_waiting(watch *w, weft_err *err)
+{
+    if (w->waits_since_ms == 0 || w->told_waiting || mono_ms() - w->waits_since_ms < WAIT_MS) {
+        return WEFT_OK;
+    }
+    const weft_msg_get_job_request request = {.job = w->name};
+    weft_msg_get_job_reply answer;
+    cli_reply reply;
+    WEFT_TRY(cli_call(w->c, WEFT_METHOD_GET_JOB, WEFT_MSG_GET_JOB_REQUEST, &request,
+                      WEFT_MSG_GET_JOB_REPLY, &answer, &reply, err));
+    w->told_waiting = true;
+    if (answer.job && strcmp(answer.job->status, "running") == 0 && *answer.job->reason) {
+        char line[512];
+        copy_text(w->reason, sizeof w->reason, answer.job->reason);
+        (void)snprintf(line, sizeof line, "%s: %s", w->name, w->reason);
+        tell(w, line);
+    }
+    cli_reply_done(&reply);
+    return WEFT_OK;
+}
+
 /* ---- the loop ------------------------------------------------------------------------------- */
 
 static weft_status start(watch *w, weft_rt_loop *loop, weft_rt_rpc **rpc, weft_err *err)
@@ -340,6 +370,9 @@ static weft_status follow(watch *w, weft_rt_loop *loop, weft_err *err)
         status = check_time(w, err);
         if (status == WEFT_OK && w->seen && w->lost_at_ms == 0) {
             status = tell_rounds(w, err);
+            if (status == WEFT_OK) {
+                status = tell_waiting(w, err);
+            }
             if (status == WEFT_E_AGAIN) { /* it is going away: the stream will end, too */
                 weft_err_clear(err);
                 status = WEFT_OK;

@@ -246,17 +246,20 @@ static weft_status parse(cli *c, int argc, char **argv, const cli_option *own, f
     fill_table(table, letters, own);
     optind = 0; /* glibc: start anew */
     for (;;) {
-        const int at = optind ? optind : 1;
         /* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
         const int val = getopt_long(argc, argv, letters, table, NULL);
         if (val == -1) {
             return WEFT_OK;
         }
+        /* what getopt stumbled over is behind it, except for a letter among others */
         if (val == ':') {
-            return cli_usage(c, err, "%.60s needs a value", argv[at]);
+            return cli_usage(c, err, "%.60s needs a value", argv[optind - 1]);
+        }
+        if (val == '?' && optopt > ' ' && optopt < FIRST_VERB_OPTION) {
+            return cli_usage(c, err, "there is no option -%c here", optopt);
         }
         if (val == '?') {
-            return cli_usage(c, err, "there is no option %.60s here", argv[at]);
+            return cli_usage(c, err, "there is no option %.60s here", argv[optind - 1]);
         }
         WEFT_TRY(take_option(c, val, own, f, err));
     }

@@ -108,7 +108,11 @@ static void print_round(const weft_msg_round_info *r)
     if (r->version.size > 0) {
         cli_field("version", "%s", cli_digest(a, r->version));
     }
-    cli_field("bytes", "%s up, %s down", cli_size(a, r->bytes_up), cli_size(b, r->bytes_down));
+    if (r->bytes_down > 0) {
+        cli_field("bytes", "%s up, %s down", cli_size(a, r->bytes_up), cli_size(b, r->bytes_down));
+    } else { /* not counted */
+        cli_field("bytes", "%s up", cli_size(a, r->bytes_up));
+    }
     print_metrics_field("training", &r->train_metrics);
     print_metrics_field("evaluation", &r->eval_metrics);
     print_metrics_field("central", &r->central_metrics);

@@ -207,6 +207,17 @@ const weft_round_row *weft_core_open_round(const weft_core *core, uint64_t job_i
     return job && job->round ? &job->round->row : NULL;
 }
 
+uint32_t weft_core_offering(const weft_core *core, uint64_t job_id)
+{
+    const core_job *job = core_job_find(core, job_id);
+    uint32_t n = 0;
+    for (size_t i = 0; job && i < core->clients.cap; i++) { /* a sum: the order does not matter */
+        const core_client *c = core->clients.slot[i].value;
+        n += c && core_client_about(core, c) && core_client_declares(c, job->def.dataset);
+    }
+    return n;
+}
+
 const weft_assignment_row *weft_core_assignment(const weft_core *core, uint64_t assignment_id)
 {
     const core_assignment *a = core_assignment_find(core, assignment_id);

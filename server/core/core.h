@@ -334,5 +334,7 @@ const weft_job_row *weft_core_job_by_name(const weft_core *core, const char *nam
 const weft_round_row *weft_core_open_round(const weft_core *core, uint64_t job_id); /* or NULL */
 const weft_assignment_row *weft_core_assignment(const weft_core *core, uint64_t assignment_id);
 uint32_t weft_core_waiting(const weft_core *core); /* check-ins held now */
+/** Clients that are about and offer the job's data set; 0 for an unknown job. */
+uint32_t weft_core_offering(const weft_core *core, uint64_t job_id);
 
 #endif

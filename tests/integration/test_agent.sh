@@ -41,10 +41,10 @@ start_coordinator() {
     done
     fail 'weftd did not start'
 }
-submit() { # NAME ROUNDS
+submit() { # NAME ROUNDS [DATASET]
     cat >"$root/$1.yaml" <<YAML
 name: $1
-dataset: digits
+dataset: ${3:-digits}
 model: |
   input 28x28x1
   flatten
@@ -149,6 +149,20 @@ kill -TERM "${pid[alice]}"
 kill -INT "${pid[bob]}"
 ended alice 0
 ended bob 0
+
+# ---- never a silent wait ------------------------------------------------------------------------------
+submit lonely 1 nobody
+"$weft" job watch lonely >"$root/watched.log" &
+watch=$!
+for _ in $(seq 200); do
+    grep -q 'lonely: ' "$root/watched.log" && break
+    sleep 0.1
+done
+grep -q 'lonely: waiting for clients: 0 with data set nobody are here, at least 2 are needed' "$root/watched.log" ||
+    fail "the watch says: $(cat "$root/watched.log")"
+"$weft" job cancel lonely >/dev/null
+wait "$watch" && fail 'a canceled job was watched with success'
+grep -q 'lonely is canceled' "$root/watched.log" || fail "the watch says: $(cat "$root/watched.log")"
 
 # ---- the owner's policy, revocation -------------------------------------------------------------------
 submit third 1

@@ -70,6 +70,9 @@ static void test_usage__mistakes_end_with_64_and_advice(void **state)
     assert_fails(RUN("job"), 64, "weft job needs a verb");
     assert_fails(RUN("job", "lst"), 64, "weft job has no verb lst");
     assert_fails(RUN("job", "list", "--al"), 64, "there is no option --al here");
+    assert_fails(RUN("job", "submit", "--al", "FILE"), 64, "there is no option --al here");
+    assert_fails(RUN("job", "submit", "FILE", "--al"), 64, "there is no option --al here");
+    assert_fails(RUN("job", "submit", "FILE", "-wz"), 64, "there is no option -z here");
     assert_fails(RUN("--al", "job", "list"), 64, "there is no option --al here");
     assert_fails(RUN("job", "list", "extra"), 64, "no arguments; 1 given");
     assert_fails(RUN("job", "submit"), 64, "takes: FILE; 0 given");

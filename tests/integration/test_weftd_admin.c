@@ -97,6 +97,8 @@ static void test_jobs__are_listed_shown_and_controlled(void **state)
             WEFT_MSG_LIST_JOBS_REPLY, &jobs);
     assert_int_equal(jobs.n_jobs, 1);
     assert_string_equal(jobs.jobs[0].name, "second");
+    assert_non_null(strstr(jobs.jobs[0].reason, "waiting for clients: "));
+    assert_non_null(strstr(jobs.jobs[0].reason, "with data set numbers are here, at least 1 "));
     answer_done(&a);
     control(&f, "second", "pause", "paused");
     control(&f, "second", "resume", "running");
@@ -236,6 +238,7 @@ static void test_rounds__are_listed_and_shown(void **state)
     call(&a, &f.op, WEFT_METHOD_GET_ROUND, WEFT_MSG_GET_ROUND_REQUEST, &none,
          WEFT_MSG_GET_ROUND_REPLY, &round);
     assert_int_equal(a.code, WEFT_RT_NOT_FOUND);
+    assert_string_equal(a.text, "job rounds has no round 9; its last one is 3");
     answer_done(&a);
     end(&f);
 }
@@ -527,6 +530,15 @@ static void test_status__counts(void **state)
     assert_int_equal(status.clients_connected, 1);
     assert_int_equal(status.jobs_running, 1);
     assert_string_equal(status.address, f.w.address);
+    answer_done(&a);
+    const weft_msg_revoke_client_request revoke = {"alice", "left"};
+    call_ok(&a, &f.op, WEFT_METHOD_REVOKE_CLIENT, WEFT_MSG_REVOKE_CLIENT_REQUEST, &revoke,
+            WEFT_MSG_CLIENT_INFO, NULL);
+    answer_done(&a);
+    call_ok(&a, &f.op, WEFT_METHOD_STATUS, WEFT_MSG_STATUS_REQUEST, &request, WEFT_MSG_STATUS_REPLY,
+            &status);
+    assert_int_equal(status.clients_enrolled, 0);
+    assert_int_equal(status.clients_connected, 0);
     answer_done(&a);
     end(&f);
 }
