@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * weft_rt_message: one received message. It comes in one piece, as a rule: rt joins what the
- * network delivered in bits of 8 to 64 KiB. When memory is short it does not, so readers must cope
+ * weft_rt_message: one received message, in the pieces of 8 to 64 KiB that the network delivered,
  * with borders anywhere. Given to callbacks as borrowed; who wants to keep it (to write it to a
  * file on another thread) takes a reference.
  */

@@ -86,13 +86,13 @@ static uint32_t sweep_interval(const weft_rt_server_options *o)
     return interval < MAX_SWEEP_MS ? interval : MAX_SWEEP_MS;
 }
 
-static uint32_t half_the_cores(void)
+static uint32_t some_cores(void)
 {
-    const long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
-    if (half < 1) {
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (cores < 1) {
         return 1;
     }
-    return half < MAX_OWN_POLLERS ? (uint32_t)half : MAX_OWN_POLLERS;
+    return cores < MAX_OWN_POLLERS ? (uint32_t)cores : MAX_OWN_POLLERS;
 }
 
 /* ---- building -------------------------------------------------------------------------------- */
@@ -251,7 +251,7 @@ weft_status weft_rt_server_new(weft_rt_server **ret, const weft_rt_server_option
     server->alloc = options->alloc;
     server->options = *options;
     if (options->n_pollers == 0) {
-        server->options.n_pollers = half_the_cores();
+        server->options.n_pollers = some_cores();
     }
     server->sweep_ms = sweep_interval(options);
     server->shutdown_tag.done = shutdown_done;

@@ -83,8 +83,9 @@ typedef struct weft_rt_server_options {
      * WEFT_ERR_MSG_BYTES and is sent to the caller. NULL: all are allowed. Poller threads. */
     weft_rt_code (*authorize)(void *ctx, const char *path, const weft_rt_peer *peer, char *text);
     void *authorize_ctx;
-    /* Threads, each with a completion queue of its own. One does about 1 GB/s over TLS; a second
-     * one on two cores that others use, too, costs throughput. 0: half the cores, 1 to 4. */
+    /* Threads, each with a completion queue of its own. One does about 1 GB/s over TLS. 0: one for
+     * each core, at most 4 (a second one on two shared cores costs small calls, but whole rounds
+     * gain: what clients wait for together is read by both). */
     uint32_t n_pollers;
     uint32_t max_calls;            /* at once, in total; more are RESOURCE_EXHAUSTED */
     uint32_t max_calls_per_client; /* at once, by identity (anonymous: by host address) */

@@ -72,7 +72,7 @@ bool weft_pieces_copy(uint8_t *out, const weft_view *pieces, size_t n_pieces, si
                       size_t size);
 /**
  * The pieces of bytes [at, at + size) of a message, for writev and the like.
- * @param out  [n_pieces]
+ * @param out  [n_pieces]; may be pieces itself.
  * @return how many were written to out; 0 when the message is shorter or size is 0.
  */
 size_t weft_pieces_range(weft_view *out, const weft_view *pieces, size_t n_pieces, size_t at,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Heap blocks, and mappings that free themselves through an allocator of their own. Any thread. */
+/* Heap blocks, and pages that free themselves through an allocator of their own. Any thread. */
 #include "app/memory.h"
 
 #include <errno.h>
@@ -38,6 +38,12 @@ static void *mapping_resize(void *self, void *p, size_t size)
     return NULL;
 }
 
+/* The same for pages without a file: only to be told apart. */
+static void *pages_resize(void *self, void *p, size_t size)
+{
+    return mapping_resize(self, p, size);
+}
+
 static int temporary_file(const char *dir)
 {
     char path[4096];
@@ -53,13 +59,8 @@ static int temporary_file(const char *dir)
     return fd;
 }
 
-static weft_status take_mapped(weft_memory *ret, size_t size, const char *dir, const weft_alloc *a,
-                               weft_err *err)
+static void *map_file(size_t size, const char *dir)
 {
-    mapping *m = weft_array(a, 1, sizeof *m);
-    if (!m) {
-        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model");
-    }
     const int fd = temporary_file(dir);
     void *p = MAP_FAILED;
     if (fd >= 0 && ftruncate(fd, (off_t)size) == 0) {
@@ -69,12 +70,41 @@ static weft_status take_mapped(weft_memory *ret, size_t size, const char *dir, c
     if (fd >= 0) {
         (void)close(fd); /* the mapping stays */
     }
+    errno = sys;
+    return p;
+}
+
+static void *map_pages(size_t size)
+{
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p != MAP_FAILED) {
+        /* Without them it is slower, no more: small pages, or one fault for each. To be written
+         * first matters: what is read first is a page of zeros that all share, to be replaced. */
+        (void)madvise(p, size, MADV_HUGEPAGE);
+        (void)madvise(p, size, MADV_POPULATE_WRITE);
+    }
+    return p;
+}
+
+/* dir: NULL for pages without a file. */
+static weft_status take_mapped(weft_memory *ret, size_t size, const char *dir, const weft_alloc *a,
+                               weft_err *err)
+{
+    mapping *m = weft_array(a, 1, sizeof *m);
+    if (!m) {
+        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model");
+    }
+    void *p = dir ? map_file(size, dir) : map_pages(size);
     if (p == MAP_FAILED) {
+        const int sys = errno;
         weft_free(a, m);
+        if (!dir) {
+            WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model of %zu bytes", size);
+        }
         WEFT_FAIL_SYS(err, sys, "no room in %.120s for a model of %zu bytes: %s", dir, size,
                       strerrordesc_np(sys));
     }
-    m->alloc.resize = mapping_resize;
+    m->alloc.resize = dir ? mapping_resize : pages_resize;
     m->alloc.self = m;
     m->parent = a;
     m->data = p;
@@ -90,8 +120,8 @@ weft_status weft_memory_take(weft_memory *ret, uint64_t size, const char *dir, c
     if (size == 0 || size > SIZE_MAX / 2) {
         WEFT_FAIL(err, WEFT_E_LIMIT, "a model of %llu bytes", (unsigned long long)size);
     }
-    if (size > WEFT_APP_MAPPED_BYTES) {
-        return take_mapped(ret, (size_t)size, dir, a, err);
+    if (size >= WEFT_APP_PAGES_BYTES) {
+        return take_mapped(ret, (size_t)size, size > WEFT_APP_MAPPED_BYTES ? dir : NULL, a, err);
     }
     void *p = a->resize(a->self, NULL, (size_t)size);
     if (!p) {
@@ -106,7 +136,7 @@ weft_status weft_memory_take_zeros(weft_memory *ret, uint64_t size, const char *
                                    const weft_alloc *a, weft_err *err)
 {
     WEFT_TRY(weft_memory_take(ret, size, dir, a, err));
-    if (!weft_memory_is_mapped(ret)) { /* a new file is zeros */
+    if (ret->alloc == a) { /* new pages are zeros */
         memset(ret->data, 0, ret->size);
     }
     return WEFT_OK;

@@ -228,11 +228,11 @@ static weft_status upload_begin(void *self, void **ret, uint64_t assignment_id, 
     return WEFT_OK;
 }
 
-static weft_status upload_append(void *self, void *upload, uint64_t offset, const void *data,
-                                 size_t n, weft_err *err)
+static weft_status upload_append(void *self, void *upload, uint64_t offset, const weft_view *pieces,
+                                 size_t n_pieces, weft_err *err)
 {
     (void)self;
-    return weft_spool_append(upload, offset, data, n, err);
+    return weft_spool_append_pieces(upload, offset, pieces, n_pieces, err);
 }
 
 static void upload_end(void *self, void *upload)

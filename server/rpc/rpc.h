@@ -80,8 +80,8 @@ typedef struct weft_rpc_host {
     /* uploads: see store/spool.h, which they are */
     weft_status (*upload_begin)(void *self, void **ret, uint64_t assignment_id, uint64_t start,
                                 uint64_t total, weft_err *err);
-    weft_status (*upload_append)(void *self, void *upload, uint64_t offset, const void *data,
-                                 size_t n, weft_err *err);
+    weft_status (*upload_append)(void *self, void *upload, uint64_t offset, const weft_view *pieces,
+                                 size_t n_pieces, weft_err *err);
     void (*upload_end)(void *self, void *upload);
     /* owner thread: bytes of an upload came lately; borrowed, update may be NULL (it is decided).
      * Told at most once every quarter of the lease. */

@@ -134,42 +134,22 @@ static void renew_lease(weft_rpc_call *call, submit *s)
     }
 }
 
-static weft_status take_piece(weft_rpc_call *call, submit *s, uint64_t offset, weft_view piece,
-                              weft_err *err)
+static weft_status on_chunk(weft_rpc_call *call, weft_rpc_pieces *pieces, size_t at, size_t size,
+                            weft_err *err)
 {
     const weft_rpc_host *host = call->rpc->host;
-    WEFT_TRY(
-        host->upload_append(host->self, call->update->upload, offset, piece.data, piece.size, err));
-    if (s->hash) {
-        WEFT_TRY(weft_hash_add(s->hash, piece.data, piece.size, err));
-        weft_update_check_add(&s->check, piece.data, piece.size);
-    }
-    return WEFT_OK;
-}
-
-static weft_status on_chunk(weft_rpc_call *call, const weft_rpc_pieces *pieces, size_t at,
-                            size_t size, weft_err *err)
-{
     submit *s = call->stream;
     weft_chunk chunk;
     size_t data_at = 0;
     renew_lease(call, s);
     WEFT_TRY(weft_chunk_parse(&chunk, &data_at, pieces->all, pieces->n, at, size, err));
     WEFT_TRY(weft_chunk_stream_take(&s->order, &chunk, err));
-    uint64_t offset = chunk.offset;
-    size_t left = chunk.data_bytes;
-    for (size_t i = 0; i < pieces->n && left > 0; i++) {
-        weft_view piece = pieces->all[i];
-        if (data_at >= piece.size) {
-            data_at -= piece.size;
-            continue;
-        }
-        piece.data += data_at;
-        piece.size = piece.size - data_at < left ? piece.size - data_at : left;
-        WEFT_TRY(take_piece(call, s, offset, piece, err));
-        offset += piece.size;
-        left -= piece.size;
-        data_at = 0;
+    weft_view *data = pieces->all; /* in place: the rest of the message was read */
+    const size_t n = weft_pieces_range(data, data, pieces->n, data_at, chunk.data_bytes);
+    WEFT_TRY(host->upload_append(host->self, call->update->upload, chunk.offset, data, n, err));
+    for (size_t i = 0; s->hash && i < n; i++) {
+        WEFT_TRY(weft_hash_add(s->hash, data[i].data, data[i].size, err));
+        weft_update_check_add(&s->check, data[i].data, data[i].size);
     }
     return WEFT_OK;
 }
@@ -200,7 +180,7 @@ static weft_status finish(weft_rpc_call *call, weft_err *err)
     return WEFT_OK;
 }
 
-static weft_status on_part(weft_rpc_call *call, const weft_rpc_pieces *pieces, weft_err *err)
+static weft_status on_part(weft_rpc_call *call, weft_rpc_pieces *pieces, weft_err *err)
 {
     weft_part_kind kind = WEFT_PART_HEADER;
     size_t at = 0;

@@ -47,6 +47,10 @@ WEFT_NODISCARD weft_status weft_spool_begin(weft_spool_upload **ret, weft_spool 
  */
 WEFT_NODISCARD weft_status weft_spool_append(weft_spool_upload *upload, uint64_t offset,
                                              const void *data, size_t n, weft_err *err);
+/** The same of bytes in pieces. */
+WEFT_NODISCARD weft_status weft_spool_append_pieces(weft_spool_upload *upload, uint64_t offset,
+                                                    const weft_view *pieces, size_t n_pieces,
+                                                    weft_err *err);
 /**
  * All bytes are there: give the file its final name.
  * @param durable  true: on disk before this returns (file data, then the folder's entry).

@@ -8,7 +8,11 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+/* Pieces of one system call. */
+enum { WRITE_AT_ONCE = 64 };
 
 struct weft_spool_upload {
     weft_spool *spool;
@@ -108,50 +112,94 @@ static weft_status check_current_locked(const weft_spool_upload *u, weft_err *er
     return WEFT_OK;
 }
 
-static weft_status append_locked(weft_spool_upload *u, uint64_t offset, const uint8_t *data,
-                                 size_t n, weft_err *err)
+/* Write pieces from the end of what is held on: all of them or, after an error, some. @return 0 or
+ * errno. */
+static int write_pieces(int fd, uint64_t at, const weft_view *pieces, size_t n_pieces)
+{
+    struct iovec some[WRITE_AT_ONCE];
+    size_t first = 0;
+    size_t skip = 0; /* of the first one */
+    while (first < n_pieces) {
+        int n = 0;
+        for (size_t i = first; i < n_pieces && n < WRITE_AT_ONCE; i++, n++) {
+            const size_t done = i == first ? skip : 0;
+            some[n].iov_base = (void *)(uintptr_t)(pieces[i].data + done); /* only read */
+            some[n].iov_len = pieces[i].size - done;
+        }
+        const ssize_t part = pwritev(fd, some, n, (off_t)at);
+        if (part < 0 && errno == EINTR) {
+            continue;
+        }
+        if (part < 0) {
+            return errno;
+        }
+        at += (uint64_t)part;
+        skip += (size_t)part;
+        while (first < n_pieces && skip >= pieces[first].size) {
+            skip -= pieces[first].size;
+            first++;
+        }
+    }
+    return 0;
+}
+
+static bool all_zero(const weft_view *pieces, size_t n_pieces)
+{
+    bool zero = true;
+    for (size_t i = 0; i < n_pieces && zero; i++) {
+        zero = weft_bytes_zero(pieces[i].data, pieces[i].size);
+    }
+    return zero;
+}
+
+static weft_status append_locked(weft_spool_upload *u, uint64_t offset, const weft_view *pieces,
+                                 size_t n_pieces, weft_err *err)
 {
     WEFT_TRY(check_current_locked(u, err));
     if (offset != u->held) {
         WEFT_FAIL(err, WEFT_E_INVALID, "a chunk for offset %llu and %llu bytes are held",
                   (unsigned long long)offset, (unsigned long long)u->held);
     }
+    uint64_t n = 0;
+    for (size_t i = 0; i < n_pieces; i++) {
+        n += pieces[i].size; /* of one message: far below the type's limit */
+    }
     if (n > u->total - u->held) {
         WEFT_FAIL(err, WEFT_E_LIMIT, "more than the %llu bytes announced",
                   (unsigned long long)u->total);
     }
-    if (weft_bytes_zero(data, n)) { /* frozen layers: a hole reads the same */
+    if (all_zero(pieces, n_pieces)) { /* frozen layers: a hole reads the same */
         if (ftruncate(u->fd, (off_t)(u->held + n)) != 0) {
             return weft_spool_fail(err, errno, "write", u->entry->assignment_id);
         }
         u->held += n;
         return WEFT_OK;
     }
-    for (size_t done = 0; done < n;) {
-        const ssize_t part = pwrite(u->fd, data + done, n - done, (off_t)(u->held + done));
-        if (part < 0 && errno == EINTR) {
-            continue;
-        }
-        if (part < 0) {
-            const int sys = errno;
-            /* what a part of the chunk left behind must not count as held; if even that fails,
-             * the digest will tell */
-            (void)!ftruncate(u->fd, (off_t)u->held);
-            return weft_spool_fail(err, sys, "write", u->entry->assignment_id);
-        }
-        done += (size_t)part;
+    const int sys = write_pieces(u->fd, u->held, pieces, n_pieces);
+    if (sys != 0) {
+        /* what a part of the chunk left behind must not count as held; if even that fails, the
+         * digest will tell */
+        (void)!ftruncate(u->fd, (off_t)u->held);
+        return weft_spool_fail(err, sys, "write", u->entry->assignment_id);
     }
     u->held += n;
     return WEFT_OK;
 }
 
+weft_status weft_spool_append_pieces(weft_spool_upload *upload, uint64_t offset,
+                                     const weft_view *pieces, size_t n_pieces, weft_err *err)
+{
+    weft_spool_lock(&upload->entry->lock);
+    const weft_status status = append_locked(upload, offset, pieces, n_pieces, err);
+    weft_spool_unlock(&upload->entry->lock);
+    return status;
+}
+
 weft_status weft_spool_append(weft_spool_upload *upload, uint64_t offset, const void *data,
                               size_t n, weft_err *err)
 {
-    weft_spool_lock(&upload->entry->lock);
-    const weft_status status = append_locked(upload, offset, data, n, err);
-    weft_spool_unlock(&upload->entry->lock);
-    return status;
+    const weft_view piece = {data, n};
+    return weft_spool_append_pieces(upload, offset, &piece, 1, err);
 }
 
 static weft_status complete_locked(weft_spool_upload *u, bool durable, weft_err *err)

@@ -3,9 +3,13 @@
 #include "base/file.h"
 #include "rt/blob.h"
 #include "rt/code.h"
+#include "rt/cq_priv.h"
 #include "rt/queue.h"
 #include "support/support.h"
 
+#include <grpc/byte_buffer.h>
+#include <grpc/grpc.h>
+#include <grpc/slice.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -30,6 +34,54 @@ static void test_code__maps_both_ways(void **state)
     assert_int_equal(weft_rt_code_status((weft_rt_code)17), WEFT_E_INTERNAL);
     assert_string_equal(weft_rt_code_name((weft_rt_code)17), "unknown code");
     assert_string_equal(weft_rt_code_name((weft_rt_code)-1), "unknown code");
+}
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+enum { PIECE = 32 }; /* gRPC puts smaller ones together */
+
+/* A message of n pieces. */
+static weft_rt_message *message_of(const weft_alloc *a, size_t n)
+{
+    grpc_slice pieces[300];
+    assert_true(n <= 300);
+    for (size_t i = 0; i < n; i++) {
+        char text[PIECE];
+        memset(text, (int)('a' + i % 26), sizeof text);
+        pieces[i] = grpc_slice_from_copied_buffer(text, sizeof text);
+    }
+    grpc_byte_buffer *bytes = grpc_raw_byte_buffer_create(pieces, n);
+    for (size_t i = 0; i < n; i++) {
+        grpc_slice_unref(pieces[i]);
+    }
+    weft_rt_message *message = weft_rt_message_new(a, bytes);
+    assert_non_null(message);
+    return message;
+}
+
+/* As many as a well-meaning caller's: kept. More: joined, unless there is no memory for it. */
+static void test_message__of_very_many_pieces_is_joined(void **state)
+{
+    (void)state;
+    grpc_init();
+    static const size_t sizes[] = {1, 256, 257, 300};
+    for (size_t i = 0; i < 8; i++) {
+        const size_t n = sizes[i % 4];
+        test_alloc t;
+        test_alloc_init(&t, i < 4 ? 0 : 2, 0); /* the second block of a message is the joined one */
+        weft_rt_message *message = message_of(&t.alloc, n);
+        assert_int_equal(weft_rt_message_size(message), n * PIECE);
+        assert_int_equal(weft_rt_message_pieces(message), n > 256 && i < 4 ? 1 : n);
+        weft_buf all;
+        weft_buf_init(&all, &weft_alloc_std, n * PIECE);
+        assert_ok(weft_rt_message_copy(message, &all, &assert_err));
+        assert_int_equal(all.size, n * PIECE);
+        assert_int_equal(all.data[n * PIECE - 1], 'a' + (n - 1) % 26);
+        weft_buf_done(&all);
+        weft_rt_message_unref(message);
+        assert_int_equal(t.live, 0);
+    }
+    grpc_shutdown();
 }
 
 /* ---- blobs ----------------------------------------------------------------------------------- */
@@ -285,6 +337,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_code__maps_both_ways),
+        cmocka_unit_test(test_message__of_very_many_pieces_is_joined),
         cmocka_unit_test(test_blob__lives_until_the_last_reference),
         cmocka_unit_test(test_blob_map__shows_the_file),
         cmocka_unit_test(test_queue__keeps_each_producers_order),
