@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The models of bench_engine. */
+#include "bench_engine.h"
+
+#include "base/rng.h"
+#include "nn/isa/isa.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    const char *spec;
+} models[] = {
+    {"2nn", "input 784\ndense units=200\nrelu\ndense units=200\nrelu\ndense units=10\n"
+            "loss softmax_cross_entropy\n"},
+    {"cnn", "input 28x28x1\nconv2d filters=32 kernel=5 padding=same\nrelu\nmaxpool size=2\n"
+            "conv2d filters=64 kernel=5 padding=same\nrelu\nmaxpool size=2\nflatten\n"
+            "dense units=512\nrelu\ndense units=10\nloss softmax_cross_entropy\n"},
+    {"cifar", "input 32x32x3\nconv2d filters=32 kernel=3 padding=same\nrelu\n"
+              "conv2d filters=64 kernel=3 padding=same\nrelu\nmaxpool size=2\n"
+              "conv2d filters=128 kernel=3 padding=same\nrelu\nmaxpool size=2\nflatten\n"
+              "dense units=256\nrelu\ndense units=10\nloss softmax_cross_entropy\n"},
+};
+
+float *bench_floats(size_t n, uint64_t seed)
+{
+    float *p = malloc(n * sizeof *p);
+    weft_rng rng;
+    if (!p) {
+        die("no memory");
+    }
+    weft_rng_init(&rng, seed, 0);
+    for (size_t i = 0; i < n; i++) {
+        p[i] = weft_rng_float(&rng);
+    }
+    return p;
+}
+
+bool bench_isa_parse(const char *name)
+{
+    for (int kind = WEFT_ISA_PLAIN; kind <= WEFT_ISA_AVX512; kind++) {
+        if (strcmp(name, weft_isa_name((weft_isa_kind)kind)) == 0) {
+            options.isa = (weft_isa_kind)kind;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Multiply-adds of one example: forward and both gradients, but none for the input's. */
+static double work_of(const weft_spec *spec)
+{
+    double total = 0.0;
+    bool first = true;
+    for (uint32_t i = 0; i < spec->n_layers; i++) {
+        const weft_layer *l = &spec->layers[i];
+        const double pixels = l->out.rank == 3 ? (double)l->out.h * l->out.w : 1.0;
+        const double weights = (double)(weft_layer_n_params(l) - (l->bias ? l->units : 0));
+        total += pixels * weights * (first ? 2.0 : 3.0);
+        first = first && weights == 0.0;
+    }
+    return total;
+}
+
+bool bench_model_init(bench_model *m, const char *name, uint32_t batch, uint32_t threads)
+{
+    const char *text = NULL;
+    memset(m, 0, sizeof *m);
+    for (size_t i = 0; i < sizeof models / sizeof models[0]; i++) {
+        text = strcmp(models[i].name, name) == 0 ? models[i].spec : text;
+    }
+    if (!text || weft_spec_parse(&m->spec, text, strlen(text), &weft_alloc_std, NULL)) {
+        return false;
+    }
+    weft_net_options net = WEFT_NET_OPTIONS_INIT;
+    net.n_threads = threads;
+    net.isa = options.isa;
+    net.numerics = options.portable ? WEFT_NUMERICS_PORTABLE : WEFT_NUMERICS_FAST;
+    const uint32_t n_in = weft_shape_size(&m->spec->input);
+    uint32_t *labels = malloc(BENCH_EXAMPLES * sizeof *labels);
+    if (!labels || weft_layout_new(&m->layout, m->spec, &weft_alloc_std, NULL) ||
+        weft_trainer_state_new(&m->state, m->spec, &net, &weft_alloc_std, NULL)) {
+        die("no memory");
+    }
+    for (uint32_t i = 0; i < BENCH_EXAMPLES; i++) {
+        labels[i] = i % 10;
+    }
+    m->weights = malloc((size_t)m->layout->n_params * sizeof *m->weights);
+    m->arrays = (weft_arrays){.n_examples = BENCH_EXAMPLES,
+                              .n_features = n_in,
+                              .features = bench_floats((size_t)BENCH_EXAMPLES * n_in, 4),
+                              .labels = labels};
+    m->plan = (weft_plan)WEFT_PLAN_INIT;
+    m->plan.batch_size = batch;
+    m->plan.learning_rate = 0.01;
+    m->plan.numerics = net.numerics;
+    if (!m->weights) {
+        die("no memory");
+    }
+    weft_layout_init_weights(m->weights, m->layout, m->spec, 1);
+    m->work = work_of(m->spec);
+    return true;
+}
+
+void bench_model_done(bench_model *m)
+{
+    free(m->weights);
+    free((void *)(uintptr_t)m->arrays.features);
+    free((void *)(uintptr_t)m->arrays.labels);
+    weft_net_free(m->net);
+    weft_trainer_state_free(m->state);
+    weft_layout_free(m->layout);
+    weft_spec_free(m->spec);
+}
+
+static void train(bench_model *m, const weft_arrays *arrays)
+{
+    weft_train_result result;
+    const weft_batch_source source = weft_arrays_source(arrays);
+    if (weft_train(&result, m->state, m->weights, &m->plan, m->epochs++, &source, NULL, NULL)) {
+        die("training failed");
+    }
+}
+
+void bench_model_epoch(bench_model *m)
+{
+    train(m, &m->arrays);
+}
+
+void bench_model_step(bench_model *m)
+{
+    weft_arrays first = m->arrays;
+    first.n_examples = m->plan.batch_size;
+    train(m, &first);
+}
+
+void bench_model_infer(bench_model *m)
+{
+    if (!m->net) {
+        weft_net_options net = WEFT_NET_OPTIONS_INIT;
+        net.max_batch = 1;
+        net.isa = options.isa;
+        net.numerics = m->plan.numerics;
+        if (weft_net_new(&m->net, m->spec, m->layout, &net, &weft_alloc_std, NULL)) {
+            die("no memory");
+        }
+    }
+    (void)weft_net_forward(m->net, m->weights, m->arrays.features, 1, false); /* only timed */
+}
