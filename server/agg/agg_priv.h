@@ -34,7 +34,11 @@ typedef void weft_sum_kernel(int64_t *acc, const float *delta, size_t n, uint32_
 weft_sum_kernel weft_sum_kernel_portable;
 #if defined(__x86_64__)
 weft_sum_kernel weft_sum_kernel_avx2;
+weft_sum_kernel weft_sum_kernel_avx512;
 #endif
+#define WEFT_SUM_MAX_KERNELS 3
+/** Those that this processor has, the portable one first, the fastest last. @return how many. */
+size_t weft_sum_kernels(weft_sum_kernel *ret[WEFT_SUM_MAX_KERNELS]);
 /** The fastest one that this processor has. */
 weft_sum_kernel *weft_sum_kernel_best(void);
 

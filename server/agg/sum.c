@@ -56,14 +56,25 @@ void weft_sum_kernel_portable(int64_t *acc, const float *delta, size_t n, uint32
     }
 }
 
-weft_sum_kernel *weft_sum_kernel_best(void)
+size_t weft_sum_kernels(weft_sum_kernel *ret[WEFT_SUM_MAX_KERNELS])
 {
+    size_t n = 0;
+    ret[n++] = weft_sum_kernel_portable;
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("avx2")) {
-        return weft_sum_kernel_avx2;
+        ret[n++] = weft_sum_kernel_avx2;
+    }
+    if (__builtin_cpu_supports("avx512f")) {
+        ret[n++] = weft_sum_kernel_avx512;
     }
 #endif
-    return weft_sum_kernel_portable;
+    return n;
+}
+
+weft_sum_kernel *weft_sum_kernel_best(void)
+{
+    weft_sum_kernel *all[WEFT_SUM_MAX_KERNELS];
+    return all[weft_sum_kernels(all) - 1];
 }
 
 int weft_sum_grid(uint32_t cohort, uint64_t max_examples, double clip_norm)
