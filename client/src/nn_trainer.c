@@ -36,6 +36,9 @@ static weft_status plan_of(weft_plan *ret, const weft_task_info *task, weft_err 
         WEFT_FAIL(err, WEFT_E_INVALID, "the optimizer %.40s is neither sgd nor adam",
                   task->optimizer);
     }
+    const bool portable =
+        task->size >= offsetof(weft_task_info, numerics) + sizeof task->numerics &&
+        task->numerics && strcmp(task->numerics, "portable") == 0;
     *ret = (weft_plan){.optimizer = adam ? WEFT_OPTIMIZER_ADAM : WEFT_OPTIMIZER_SGD,
                        .learning_rate = task->learning_rate,
                        .momentum = task->momentum,
@@ -46,7 +49,8 @@ static weft_status plan_of(weft_plan *ret, const weft_task_info *task, weft_err 
                        .prox_mu = task->prox_mu,
                        .batch_size = task->batch_size,
                        .epochs = task->epochs,
-                       .seed = task->seed};
+                       .seed = task->seed,
+                       .numerics = portable ? WEFT_NUMERICS_PORTABLE : WEFT_NUMERICS_FAST};
     return weft_plan_check(ret, err);
 }
 

@@ -44,7 +44,9 @@ static weft_status fill_info(weft_task_info *ret, const weft_client *client,
                             .prox_mu = a->plan.prox_mu,
                             .batch_size = a->plan.batch_size,
                             .epochs = a->plan.epochs,
-                            .n_params = (size_t)(a->base_bytes / sizeof(float))};
+                            .n_params = (size_t)(a->base_bytes / sizeof(float)),
+                            .numerics =
+                                a->plan.numerics == WEFT_NUMERICS_PORTABLE ? "portable" : "fast"};
     return weft_session_train_seed(&ret->seed, a->plan.seed, client->identity.name, a->job,
                                    a->round, err);
 }

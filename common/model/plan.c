@@ -28,6 +28,10 @@ weft_status weft_plan_check(const weft_plan *p, weft_err *err)
     if (p->optimizer != WEFT_OPTIMIZER_SGD && p->optimizer != WEFT_OPTIMIZER_ADAM) {
         WEFT_FAIL(err, WEFT_E_INVALID, "optimizer is %d, neither sgd nor adam", (int)p->optimizer);
     }
+    if (p->numerics != WEFT_NUMERICS_FAST && p->numerics != WEFT_NUMERICS_PORTABLE) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "numerics is %d, neither fast nor portable",
+                  (int)p->numerics);
+    }
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (!fields[i].ok) {
             WEFT_FAIL(err, WEFT_E_INVALID, "%s is %g, outside %s", fields[i].name, fields[i].value,

@@ -13,6 +13,7 @@ enum { SMALL_BYTES = 2048, ADDRESS_BYTES = 255 };
 #define MAX_TIME_MS UINT64_C(31622400000)
 
 static const char *const optimizers[] = {"sgd", "adam"};
+static const char *const numerics[] = {"portable"};
 static const char *const adversaries[] = {"curious", "active"};
 
 /* ---- types.proto ---------------------------------------------------------------------------- */
@@ -47,6 +48,7 @@ static const weft_field training_plan[] = {
     WEFT_ROW(weft_plan, epochs, 9, U32, false, UINT32_MAX),
     WEFT_ROW(weft_plan, seed, 10, U64, false, UINT64_MAX),
     WEFT_ROW(weft_plan, prox_mu, 11, F64, false, 0),
+    {"numerics", 12, WEFT_FIELD_CHOICE, false, 1, offsetof(weft_plan, numerics), 0, NULL, numerics},
 };
 const weft_table weft_wire_table_training_plan = {
     "TrainingPlan",    &weft__v1__training_plan__descriptor,

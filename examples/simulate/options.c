@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum kind { TEXT, REAL, WHOLE, SEED, SPLIT, OPTIMIZER, FLAG } kind;
+typedef enum kind { TEXT, REAL, WHOLE, SEED, SPLIT, OPTIMIZER, NUMERICS, FLAG } kind;
 
 typedef struct option {
     const char *name;
@@ -50,6 +50,8 @@ static const option options[] = {
     {"--momentum", REAL, AT(plan.momentum), AT(has_plan), 0, 1, "X", "(0)"},
     {"--weight-decay", REAL, AT(plan.weight_decay), AT(has_plan), 0, 1, "X", "(0)"},
     {"--prox-mu", REAL, AT(plan.prox_mu), AT(has_plan), 0, 1000, "X", "FedProx's mu (0: FedAvg)"},
+    {"--numerics", NUMERICS, AT(plan.numerics), AT(has_plan), 0, 0, "N",
+     "fast or portable: the same model bytes on every processor (fast)"},
     {"--rounds", WHOLE, AT(rounds), AT(has_rounds), 1, 1000000, "N", "at most so many (100)"},
     {"--target-accuracy", REAL, AT(target_accuracy), AT(has_target), 0, 1, "A",
      "stop when the test accuracy reaches it"},
@@ -157,6 +159,15 @@ static weft_status parse_optimizer(sim_options *o, const char *text, weft_err *e
     return WEFT_OK;
 }
 
+static weft_status parse_numerics(sim_options *o, const char *text, weft_err *err)
+{
+    if (strcmp(text, "fast") != 0 && strcmp(text, "portable") != 0) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "--numerics is %.40s, neither fast nor portable", text);
+    }
+    o->plan.numerics = text[0] == 'p' ? WEFT_NUMERICS_PORTABLE : WEFT_NUMERICS_FAST;
+    return WEFT_OK;
+}
+
 static weft_status parse_seed(sim_options *o, const char *text, weft_err *err)
 {
     uint64_t v = 0;
@@ -191,6 +202,9 @@ static weft_status take(sim_options *o, const option *p, const char *text, weft_
         break;
     case OPTIMIZER:
         WEFT_TRY(parse_optimizer(o, text, err));
+        break;
+    case NUMERICS:
+        WEFT_TRY(parse_numerics(o, text, err));
         break;
     case FLAG:
         *(bool *)field(o, p->offset) = true;

@@ -107,6 +107,11 @@ static void print_round_policy(const weft_job_def *def, const job_cost *cost)
               cli_duration(backoff, def->backoff_ms));
 }
 
+static const char *numerics_name(const weft_job_def *def)
+{
+    return def->plan.numerics == WEFT_NUMERICS_PORTABLE ? "portable" : "fast";
+}
+
 static void print_plan(const weft_job_def *def, const job_cost *cost)
 {
     char a[CLI_TEXT_BYTES];
@@ -115,9 +120,10 @@ static void print_plan(const weft_job_def *def, const job_cost *cost)
               def->task == WEFT_TASK_STATS ? "statistics" : "training", def->dataset);
     cli_field("model", "%s parameters in %u tensors, %s", cli_count(a, cost->n_params),
               cost->n_tensors, cli_size(b, cost->model_bytes));
-    cli_field("training", "%s, learning rate %g, batch %u, %u epoch%s",
+    cli_field("training", "%s, learning rate %g, batch %u, %u epoch%s, numerics %s",
               def->plan.optimizer == WEFT_OPTIMIZER_ADAM ? "adam" : "sgd", def->plan.learning_rate,
-              def->plan.batch_size, def->plan.epochs, def->plan.epochs == 1 ? "" : "s");
+              def->plan.batch_size, def->plan.epochs, def->plan.epochs == 1 ? "" : "s",
+              numerics_name(def));
     print_round_policy(def, cost);
     cli_field("round traffic", "%s down, %s up at most", cli_size(a, cost->down_bytes),
               cli_size(b, cost->up_bytes));
@@ -139,7 +145,7 @@ static void print_plan(const weft_job_def *def, const job_cost *cost)
 static json_t *plan_json(const weft_job_def *def, const job_cost *cost)
 {
     return json_pack(
-        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}", "job",
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:s}", "job",
         def->name, "dataset", def->dataset, "n_params", (json_int_t)cost->n_params, "n_tensors",
         (json_int_t)cost->n_tensors, "model_bytes", (json_int_t)cost->model_bytes, "cohort",
         (json_int_t)cost->cohort, "target", (json_int_t)def->target, "minimum",
@@ -147,7 +153,7 @@ static json_t *plan_json(const weft_job_def *def, const job_cost *cost)
         (json_int_t)cost->down_bytes, "round_up_bytes", (json_int_t)cost->up_bytes,
         "client_memory_bytes", (json_int_t)cost->client_memory, "coordinator_memory_bytes",
         (json_int_t)cost->coordinator_memory, "grid_step", cost->grid_step, "secure_aggregation",
-        def->secure_aggregation);
+        def->secure_aggregation, "numerics", numerics_name(def));
 }
 
 static weft_status check_there(cli *c, const weft_job_def *def, weft_err *err)

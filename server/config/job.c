@@ -119,6 +119,8 @@ static const weft_yaml_word durabilities[] = {
     {"update", WEFT_DURABILITY_UPDATE}, {"round", WEFT_DURABILITY_ROUND}, {NULL, 0}};
 static const weft_yaml_word adversaries[] = {
     {"curious", WEFT_ADVERSARY_CURIOUS}, {"active", WEFT_ADVERSARY_ACTIVE}, {NULL, 0}};
+static const weft_yaml_word numerics[] = {
+    {"fast", WEFT_NUMERICS_FAST}, {"portable", WEFT_NUMERICS_PORTABLE}, {NULL, 0}};
 static const weft_yaml_word batch_words[] = {{"all", 0}, {NULL, 0}};
 
 static const weft_yaml_field train_fields[] = {
@@ -142,6 +144,7 @@ static const weft_yaml_field train_fields[] = {
     {.name = "epochs", .type = WEFT_YAML_U32, AT(plan.epochs), .min = 1, .max = 10000},
     {.name = "seed", .type = WEFT_YAML_U64, AT(plan.seed)},
     {.name = "prox_mu", .type = WEFT_YAML_DOUBLE, AT(plan.prox_mu), .max = 1000},
+    {.name = "numerics", .type = WEFT_YAML_CHOICE, AT(plan.numerics), .words = numerics},
     {0},
 };
 

@@ -66,8 +66,9 @@ static weft_status add_train(const weft_plan *p, weft_buf *out, weft_err *err)
     } else {
         WEFT_TRY(weft_buf_addf(out, err, "  batch_size: all\n"));
     }
-    return weft_buf_addf(out, err, "  epochs: %" PRIu32 "\n  seed: %" PRIu64 "\n", p->epochs,
-                         p->seed);
+    return weft_buf_addf(out, err, "  epochs: %" PRIu32 "\n  seed: %" PRIu64 "\n  numerics: %s\n",
+                         p->epochs, p->seed,
+                         p->numerics == WEFT_NUMERICS_PORTABLE ? "portable" : "fast");
 }
 
 static weft_status add_round(const weft_job_def *def, weft_buf *out, weft_err *err)

@@ -241,7 +241,7 @@ static bool same_plan(const weft_plan *a, const weft_plan *b)
            a->momentum == b->momentum && a->weight_decay == b->weight_decay &&
            a->beta1 == b->beta1 && a->beta2 == b->beta2 && a->epsilon == b->epsilon &&
            a->prox_mu == b->prox_mu && a->batch_size == b->batch_size && a->epochs == b->epochs &&
-           a->seed == b->seed;
+           a->seed == b->seed && a->numerics == b->numerics;
 }
 
 static bool same_policy(const weft_job_def *a, const weft_job_def *b)

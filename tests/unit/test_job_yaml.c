@@ -83,7 +83,7 @@ static void test_job_yaml_parse__every_field(void **state)
                "train: {optimizer: adam, learning_rate: 1e-3, momentum: 0.5, weight_decay: 0.01,\n"
                "  beta1: 0.8, beta2: 0.9, epsilon: 1e-6, batch_size: all, epochs: 7, seed: "
                "18446744073709551615,\n"
-               "  prox_mu: 0.25}\n"
+               "  prox_mu: 0.25, numerics: portable}\n"
                "round: {target: 4, minimum: 3, over_selection: 2.5, deadline: 90s, lease: 1500ms,\n"
                "  max_attempts: 9, backoff: 0s, selection_window: 2m}\n"
                "aggregation: {method: fedavg, clip_norm: 12.5, max_examples: 2147483648, "
@@ -102,6 +102,7 @@ static void test_job_yaml_parse__every_field(void **state)
     assert_true(def.plan.weight_decay == 0.01 && def.plan.beta1 == 0.8 && def.plan.beta2 == 0.9);
     assert_true(def.plan.epsilon == 1e-6 && def.plan.batch_size == 0 && def.plan.epochs == 7);
     assert_true(def.plan.seed == UINT64_MAX && def.plan.prox_mu == 0.25);
+    assert_int_equal(def.plan.numerics, WEFT_NUMERICS_PORTABLE);
     assert_true(def.target == 4 && def.minimum == 3 && def.over_selection == 2.5);
     assert_true(def.deadline_ms == 90000 && def.lease_ms == 1500 && def.max_attempts == 9);
     assert_true(def.backoff_ms == 0 && def.selection_window_ms == 120000);
@@ -125,6 +126,7 @@ static void test_job_yaml_parse__defaults_give_way(void **state)
     weft_job_def def = parsed(HEAD "round: {target: 1, deadline: 30s}\n");
     assert_int_equal(def.minimum, 1);
     assert_int_equal(def.lease_ms, 30000);
+    assert_int_equal(def.plan.numerics, WEFT_NUMERICS_FAST);
     weft_job_def_done(&def, &weft_alloc_std);
 }
 

@@ -96,6 +96,8 @@ typedef struct weft_task_info {
     uint32_t epochs;
     uint64_t seed;   /* already mixed for this client and round */
     size_t n_params; /* float32 values in the flat weight vector */
+    /* "fast", or "portable": the same bits on every processor, for trainers that can */
+    const char *numerics;
 } weft_task_info;
 
 /** How a trainer reports progress and learns that it should stop; valid during the call. */
