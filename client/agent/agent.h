@@ -32,7 +32,9 @@ typedef struct agent_options {
     const char *http_proxy;
     const char *allowed_jobs;
     uint32_t min_cohort;
-    int require_secure_aggregation;
+    int allow_plain; /* also jobs without secure aggregation */
+    int adversary;   /* weft_policy_adversary */
+    double gamma;
     int once;
     double held_out;
     uint32_t n_data;

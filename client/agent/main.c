@@ -19,7 +19,9 @@ enum {
     OPTION_PROXY,
     OPTION_ALLOW,
     OPTION_MIN_COHORT,
-    OPTION_SECURE,
+    OPTION_ALLOW_PLAIN,
+    OPTION_ADVERSARY,
+    OPTION_GAMMA,
     OPTION_JOIN,
     OPTION_FORMAT,
     OPTION_LOG
@@ -34,7 +36,9 @@ static const struct option long_options[] = {
     {"proxy", required_argument, NULL, OPTION_PROXY},
     {"allow", required_argument, NULL, OPTION_ALLOW},
     {"min-cohort", required_argument, NULL, OPTION_MIN_COHORT},
-    {"require-secure-aggregation", no_argument, NULL, OPTION_SECURE},
+    {"allow-plain", no_argument, NULL, OPTION_ALLOW_PLAIN},
+    {"adversary", required_argument, NULL, OPTION_ADVERSARY},
+    {"gamma", required_argument, NULL, OPTION_GAMMA},
     {"join", required_argument, NULL, OPTION_JOIN},
     {"format", required_argument, NULL, OPTION_FORMAT},
     {"log", required_argument, NULL, OPTION_LOG},
@@ -61,8 +65,12 @@ static void print_help(void)
         "  --join JOINFILE     run: enrol first, if that has not been done\n"
         "  --once              end when no job is left for this client; else wait for more\n"
         "  --allow JOBS        take part in these only: names, or prefixes with *, by commas\n"
-        "  --min-cohort N      only in rounds of N clients or more\n"
-        "  --require-secure-aggregation\n"
+        "  --min-cohort N      only in rounds of N clients or more; default 3\n"
+        "  --allow-plain       also in jobs without secure aggregation: their coordinator sees\n"
+        "                      the updates of this client one by one\n"
+        "  --adversary CLASS   active (default) or curious: the coordinator that a job must guard\n"
+        "                      against; one that lies, or one that only looks\n"
+        "  --gamma F           and with this part of the cohort in league with it; default 0.05\n"
         "  --proxy URL         http://HOST:PORT\n"
         "  --format FORMAT     status, history: text, or json (jsonl): one object a line\n"
         "  --log LEVEL         error, warn, info (default) or debug, to stderr\n"
@@ -157,6 +165,7 @@ static int take_word(int *ret, const char *text, const char *const *words, int n
 static int take_option(agent_options *o, schemas *s, int option, char *argument)
 {
     static const char *const formats[] = {"text", "json", "jsonl"};
+    static const char *const adversaries[] = {"active", "curious"};
     static const char *const levels[] = {"error", "warn", "info", "debug"};
     double number = 0.0;
     int word = 0;
@@ -184,9 +193,16 @@ static int take_option(agent_options *o, schemas *s, int option, char *argument)
         result = take_number(&number, argument, 1e6, "--min-cohort wants a number, not ");
         o->min_cohort = (uint32_t)number;
         return result;
-    case OPTION_SECURE:
-        o->require_secure_aggregation = 1;
+    case OPTION_ALLOW_PLAIN:
+        o->allow_plain = 1;
         return AGENT_DONE;
+    case OPTION_ADVERSARY:
+        result =
+            take_word(&word, argument, adversaries, 2, "--adversary is active or curious, not ");
+        o->adversary = word == 0 ? WEFT_POLICY_ACTIVE : WEFT_POLICY_CURIOUS;
+        return result;
+    case OPTION_GAMMA:
+        return take_number(&o->gamma, argument, 0.9, "--gamma wants 0 to 0.9, not ");
     case OPTION_JOIN:
         o->join_file = argument;
         return AGENT_DONE;
@@ -232,7 +248,11 @@ static int run_command(const char *command, agent_options *o, int n_left, char *
 
 int main(int argc, char **argv)
 {
-    agent_options o = {.held_out = 0.2, .level = WEFT_LOG_INFO};
+    agent_options o = {.min_cohort = 3,
+                       .adversary = WEFT_POLICY_ACTIVE,
+                       .gamma = 0.05,
+                       .held_out = 0.2,
+                       .level = WEFT_LOG_INFO};
     schemas s = {.n = 0};
     for (;;) {
         /* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */

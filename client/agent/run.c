@@ -92,7 +92,9 @@ static int set_up(agent *a)
     o.state_dir = a->options->state_dir;
     o.allowed_jobs = a->options->allowed_jobs;
     o.min_cohort = a->options->min_cohort;
-    o.require_secure_aggregation = a->options->require_secure_aggregation;
+    o.require_secure_aggregation = !a->options->allow_plain;
+    o.adversary = a->options->adversary;
+    o.gamma = a->options->gamma;
     o.http_proxy = a->options->http_proxy;
     o.log = log_from_client;
     o.log_arg = a;

@@ -64,6 +64,13 @@ static weft_status take_options(weft_client *client, const weft_client_options *
     if (o.connect_backoff_max_ms == 0) {
         WEFT_FAIL(err, WEFT_E_INVALID, "connect_backoff_max_ms is 0, it must be 1 or more");
     }
+    if (o.adversary != WEFT_POLICY_CURIOUS && o.adversary != WEFT_POLICY_ACTIVE) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "adversary %d is neither curious (1) nor active (2)",
+                  o.adversary);
+    }
+    if (!(o.gamma >= 0.0 && o.gamma <= 0.9)) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "gamma %g, it must be 0 to 0.9", o.gamma);
+    }
     WEFT_TRY(weft_policy_check_jobs(o.allowed_jobs, err));
     const weft_client_options texts = o;
     o.state_dir = NULL;
@@ -133,6 +140,7 @@ static void free_client(weft_client *client)
     weft_base_memory_done(&client->memory);
     weft_outbox_free(client->outbox);
     weft_outbox_identity_done(&client->identity);
+    weft_sign_key_done(&client->member_key);
     if (client->key_pem.data) {
         weft_wipe(client->key_pem.data, client->key_pem.cap);
     }

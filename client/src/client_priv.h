@@ -2,7 +2,8 @@
 /*
  * The inside of a weft_client, for the files behind <weft/weft.h> only:
  *   client.c (open, attach, run, step, stop), observe.c (what it tells), enrol.c (join, renewal),
- *   shell.c (the session's actions), train.c (TRAIN and STORE), structs.c (sizes of public structs)
+ *   shell.c (the session's actions), train.c (TRAIN and STORE), secure.c (secure aggregation's),
+ *   structs.c (sizes of public structs)
  */
 #ifndef WEFT_CLIENT_PRIV_H
 #define WEFT_CLIENT_PRIV_H
@@ -33,12 +34,15 @@ struct weft_client {
     weft_log log;
     weft_outbox *outbox; /* owned */
     weft_outbox_identity identity;
-    bool enrolled;             /* identity holds a certificate */
-    weft_buf key_pem;          /* transport.pem, once enrolled; wiped */
-    weft_transport *transport; /* owned; NULL when observing */
-    bool identified;           /* transport knows the present certificate */
-    weft_session *session;     /* owned; NULL between runs */
-    weft_status end;           /* how the last session ended */
+    bool enrolled;                     /* identity holds a certificate */
+    weft_buf key_pem;                  /* transport.pem, once enrolled; wiped */
+    weft_transport *transport;         /* owned; NULL when observing */
+    bool identified;                   /* transport knows the present certificate */
+    weft_session_secure_config secure; /* what the session takes for secure aggregation */
+    weft_sign_key member_key;          /* once identified; wiped */
+    weft_member_chain chain;
+    weft_session *session; /* owned; NULL between runs */
+    weft_status end;       /* how the last session ended */
     char end_text[WEFT_SESSION_TEXT_BYTES];
     uint32_t n_datasets;
     weft_client_data datasets[WEFT_MAX_DATASETS];
@@ -79,7 +83,7 @@ WEFT_NODISCARD weft_status weft_client_begin_renewal(weft_client *client, bool a
 /* The reply of a renewal: check, keep, use. */
 WEFT_NODISCARD weft_status weft_client_finish_renewal(weft_client *client,
                                                       weft_session_event *event, weft_err *err);
-/* Read transport.pem and tell the transport who we are. */
+/* Read transport.pem and tell the transport who we are; read member.pem for secure aggregation. */
 WEFT_NODISCARD weft_status weft_client_identify(weft_client *client, weft_err *err);
 
 /* ---- shell.c -------------------------------------------------------------------------------- */
@@ -99,9 +103,30 @@ WEFT_NODISCARD weft_status weft_client_feed(weft_client *client, const weft_sess
 void weft_client_train(weft_client *client, const weft_session_assignment *assignment,
                        weft_session_event *event, weft_metrics *metrics,
                        char text[WEFT_SESSION_TEXT_BYTES]);
+/* Work that takes longer than a lease may last when it is about so many bytes: the lease is renewed
+ * meanwhile. What the coordinator may say to that it says again when the update comes. */
+WEFT_NODISCARD weft_status weft_client_leased(weft_client *client,
+                                              const weft_session_assignment *assignment,
+                                              uint64_t bytes,
+                                              weft_status (*work)(void *self, weft_err *err),
+                                              void *self, weft_err *err);
+/* Tell the log that an update was clipped. */
+void weft_client_tell_clipped(const weft_client *client, const weft_session_assignment *assignment,
+                              double norm);
 /* STORE: event is STORED or FAILED. */
 void weft_client_store(weft_client *client, const weft_session_assignment *assignment,
                        const weft_session_update *update, weft_session_event *event,
                        char text[WEFT_SESSION_TEXT_BYTES]);
+
+/* ---- secure.c ------------------------------------------------------------------------------- */
+
+/* Encode what was trained into the vector that will be masked. update's bytes and digest are set.
+ */
+WEFT_NODISCARD weft_status weft_client_encode(weft_client *client,
+                                              const weft_session_assignment *assignment,
+                                              weft_session_update *update, weft_err *err);
+/* MASK: event is MASKED or FAILED. */
+void weft_client_mask(weft_client *client, const weft_session_action *mask,
+                      weft_session_event *event, char text[WEFT_SESSION_TEXT_BYTES]);
 
 #endif

@@ -46,7 +46,8 @@ weft_status weft_convert_assignment(weft_session_assignment *ret, const weft_msg
                                  .deadline_ms = msg->deadline_ms,
                                  .lease_ms = msg->lease_ms,
                                  .cohort = msg->cohort,
-                                 .secure_aggregation = msg->secure_aggregation};
+                                 .secure_aggregation = msg->secure_aggregation,
+                                 .secure = msg->secure};
     WEFT_TRY(copy_text(a.job, sizeof a.job, msg->job, "assignment.job", err));
     WEFT_TRY(copy_text(a.dataset, sizeof a.dataset, msg->dataset, "assignment.dataset", err));
     WEFT_TRY(copy_text(a.encoding, sizeof a.encoding, msg->encoding, "assignment.encoding", err));
@@ -76,7 +77,8 @@ void weft_convert_assignment_msg(weft_msg_assignment *ret, const weft_session_as
                                  .lease_ms = a->lease_ms,
                                  .cohort = a->cohort,
                                  .secure_aggregation = a->secure_aggregation,
-                                 .encoding = a->encoding};
+                                 .encoding = a->encoding,
+                                 .secure = a->secure};
 }
 
 weft_status weft_convert_receipt(weft_session_receipt *ret, const weft_msg_receipt *msg,

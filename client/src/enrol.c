@@ -92,11 +92,37 @@ static weft_status make_request(weft_client *client, weft_buf *csr, weft_err *er
     return status;
 }
 
+/* What secure aggregation signs with, and what others check that against. */
+static weft_status load_membership(weft_client *client, weft_err *err)
+{
+    const weft_outbox_identity *id = &client->identity;
+    weft_sign_key_done(&client->member_key);
+    WEFT_TRY(weft_member_decode(&client->chain, id->chain.data, id->chain.size, err));
+    WEFT_TRY(load_member_key(client, &client->member_key, err));
+    if (memcmp(client->member_key.public_key, client->chain.member_key, WEFT_SIGN_PUBLIC_BYTES) !=
+        0) {
+        WEFT_FAIL(err, WEFT_E_AUTH, "%s is not the key that %s was enrolled with", MEMBER_KEY,
+                  id->name);
+    }
+    client->secure = (weft_session_secure_config){
+        .federation = id->federation,
+        .operator_public = id->operator_key,
+        .member_key = &client->member_key,
+        .chain = &client->chain,
+        .entropy = &weft_entropy_system,
+        .memory = {.context_used = weft_outbox_context_used,
+                   .masked_round = weft_outbox_masked_round,
+                   .pins = {.good = weft_outbox_pin_good, .self = client->outbox},
+                   .self = client->outbox}};
+    return WEFT_OK;
+}
+
 weft_status weft_client_identify(weft_client *client, weft_err *err)
 {
     weft_buf_clear(&client->key_pem);
     WEFT_TRY(weft_outbox_load_key(client->outbox, TRANSPORT_KEY, &client->key_pem, err));
     WEFT_TRY(weft_transport_identify(client->transport, &client->identity, &client->key_pem, err));
+    WEFT_TRY(load_membership(client, err));
     client->identified = true;
     return WEFT_OK;
 }

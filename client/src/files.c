@@ -15,14 +15,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SPARE "update-spare"
+#define SPARE   "update-spare"
+#define UPDATE  "update"
+#define ENCODED "encoded"
+
+static weft_status path_of(char *out, size_t out_size, const char *dir, const char *stem,
+                           uint64_t assignment_id, const char *ending, weft_err *err)
+{
+    char name[48];
+    (void)snprintf(name, sizeof name, "%s-%" PRIu64 "%s", stem, assignment_id, ending);
+    return weft_path_join(out, out_size, dir, name, err);
+}
 
 weft_status weft_update_file_path(char *out, size_t out_size, const char *dir,
                                   uint64_t assignment_id, weft_err *err)
 {
-    char name[48];
-    (void)snprintf(name, sizeof name, "update-%" PRIu64 ".bin", assignment_id);
-    return weft_path_join(out, out_size, dir, name, err);
+    return path_of(out, out_size, dir, UPDATE, assignment_id, ".bin", err);
+}
+
+weft_status weft_encoded_file_path(char *out, size_t out_size, const char *dir,
+                                   uint64_t assignment_id, weft_err *err)
+{
+    return path_of(out, out_size, dir, ENCODED, assignment_id, ".bin", err);
 }
 
 /* A spare of the right size in place of a new file: its blocks and pages are there already. */
@@ -40,16 +54,14 @@ static int open_spare(const char *dir, const char *temp, uint64_t size)
     return open(temp, O_WRONLY | O_CLOEXEC);
 }
 
-weft_status weft_update_file_begin(weft_update_file *file, const char *dir, uint64_t assignment_id,
-                                   uint64_t size, weft_err *err)
+static weft_status begin_file(weft_update_file *file, const char *dir, const char *stem,
+                              uint64_t assignment_id, uint64_t size, weft_err *err)
 {
     file->fd = -1;
     file->at = 0;
     file->room = size;
-    char name[48];
-    (void)snprintf(name, sizeof name, "update-%" PRIu64 ".tmp", assignment_id);
-    WEFT_TRY(weft_path_join(file->temp, sizeof file->temp, dir, name, err));
-    WEFT_TRY(weft_update_file_path(file->path, sizeof file->path, dir, assignment_id, err));
+    WEFT_TRY(path_of(file->temp, sizeof file->temp, dir, stem, assignment_id, ".tmp", err));
+    WEFT_TRY(path_of(file->path, sizeof file->path, dir, stem, assignment_id, ".bin", err));
     file->fd = open_spare(dir, file->temp, size);
     file->used = file->fd >= 0;
     if (file->used) {
@@ -68,6 +80,18 @@ weft_status weft_update_file_begin(weft_update_file *file, const char *dir, uint
                       dir, strerrordesc_np(sys));
     }
     return WEFT_OK;
+}
+
+weft_status weft_update_file_begin(weft_update_file *file, const char *dir, uint64_t assignment_id,
+                                   uint64_t size, weft_err *err)
+{
+    return begin_file(file, dir, UPDATE, assignment_id, size, err);
+}
+
+weft_status weft_encoded_file_begin(weft_update_file *file, const char *dir, uint64_t assignment_id,
+                                    uint64_t size, weft_err *err)
+{
+    return begin_file(file, dir, ENCODED, assignment_id, size, err);
 }
 
 weft_status weft_update_file_write(void *self, const uint8_t *data, size_t n, weft_err *err)
@@ -136,13 +160,18 @@ void weft_update_file_done(weft_update_file *file)
     }
 }
 
-bool weft_update_file_present(const char *dir, uint64_t assignment_id, uint64_t size)
+static bool present(const char *dir, const char *stem, uint64_t assignment_id, uint64_t size)
 {
     char path[4096];
     struct stat st;
     return size == 0 ||
-           (weft_update_file_path(path, sizeof path, dir, assignment_id, NULL) == WEFT_OK &&
+           (path_of(path, sizeof path, dir, stem, assignment_id, ".bin", NULL) == WEFT_OK &&
             stat(path, &st) == 0 && (uint64_t)st.st_size == size);
+}
+
+bool weft_update_file_present(const char *dir, uint64_t assignment_id, uint64_t size)
+{
+    return present(dir, UPDATE, assignment_id, size);
 }
 
 static weft_status hash_file(weft_hash *hash, int fd, weft_err *err)
@@ -160,17 +189,17 @@ static weft_status hash_file(weft_hash *hash, int fd, weft_err *err)
     return WEFT_OK; /* what cannot be read has another digest */
 }
 
-weft_status weft_update_file_intact(bool *ret, const char *dir, uint64_t assignment_id,
-                                    uint64_t size, const uint8_t digest[WEFT_DIGEST_BYTES],
-                                    const weft_alloc *a, weft_err *err)
+static weft_status intact(bool *ret, const char *dir, const char *stem, uint64_t assignment_id,
+                          uint64_t size, const uint8_t digest[WEFT_DIGEST_BYTES],
+                          const weft_alloc *a, weft_err *err)
 {
     char path[4096];
     uint8_t found[WEFT_SHA256_BYTES] = {0};
-    *ret = weft_update_file_present(dir, assignment_id, size);
+    *ret = present(dir, stem, assignment_id, size);
     if (size == 0 || !*ret) {
         return WEFT_OK;
     }
-    WEFT_TRY(weft_update_file_path(path, sizeof path, dir, assignment_id, err));
+    WEFT_TRY(path_of(path, sizeof path, dir, stem, assignment_id, ".bin", err));
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         *ret = false;
@@ -191,12 +220,36 @@ weft_status weft_update_file_intact(bool *ret, const char *dir, uint64_t assignm
     return WEFT_OK;
 }
 
-void weft_update_file_remove(const char *dir, uint64_t assignment_id)
+weft_status weft_update_file_intact(bool *ret, const char *dir, uint64_t assignment_id,
+                                    uint64_t size, const uint8_t digest[WEFT_DIGEST_BYTES],
+                                    const weft_alloc *a, weft_err *err)
+{
+    return intact(ret, dir, UPDATE, assignment_id, size, digest, a, err);
+}
+
+weft_status weft_encoded_file_intact(bool *ret, const char *dir, uint64_t assignment_id,
+                                     uint64_t size, const uint8_t digest[WEFT_DIGEST_BYTES],
+                                     const weft_alloc *a, weft_err *err)
+{
+    return intact(ret, dir, ENCODED, assignment_id, size, digest, a, err);
+}
+
+static void remove_file(const char *dir, const char *stem, uint64_t assignment_id)
 {
     char path[4096];
-    if (weft_update_file_path(path, sizeof path, dir, assignment_id, NULL) == WEFT_OK) {
+    if (path_of(path, sizeof path, dir, stem, assignment_id, ".bin", NULL) == WEFT_OK) {
         (void)unlink(path); /* what stays is swept at the next start */
     }
+}
+
+void weft_update_file_remove(const char *dir, uint64_t assignment_id)
+{
+    remove_file(dir, UPDATE, assignment_id);
+}
+
+void weft_encoded_file_remove(const char *dir, uint64_t assignment_id)
+{
+    remove_file(dir, ENCODED, assignment_id);
 }
 
 void weft_update_file_recycle(const char *dir, uint64_t assignment_id, uint64_t size)
@@ -254,14 +307,17 @@ void weft_files_sweep(const char *dir, uint64_t keep_assignment_id)
         return;
     }
     char update[48];
+    char encoded[48];
     char base[256] = {0};
     struct timespec newest = {0, 0};
-    (void)snprintf(update, sizeof update, "update-%" PRIu64 ".bin", keep_assignment_id);
+    (void)snprintf(update, sizeof update, UPDATE "-%" PRIu64 ".bin", keep_assignment_id);
+    (void)snprintf(encoded, sizeof encoded, ENCODED "-%" PRIu64 ".bin", keep_assignment_id);
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads this DIR */
     for (const struct dirent *e = readdir(d); e; e = readdir(d)) {
         bool old = false;
-        if (strncmp(e->d_name, "update-", 7) == 0) {
-            old = strcmp(e->d_name, update) != 0;
+        if (strncmp(e->d_name, UPDATE "-", sizeof UPDATE) == 0 ||
+            strncmp(e->d_name, ENCODED "-", sizeof ENCODED) == 0) {
+            old = strcmp(e->d_name, update) != 0 && strcmp(e->d_name, encoded) != 0;
         } else if (strncmp(e->d_name, "base-", 5) == 0 &&
                    (has_end(e->d_name, ".bin") || has_end(e->d_name, ".part"))) {
             old = is_old_base(dirfd(d), e->d_name, base, sizeof base, &newest);

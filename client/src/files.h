@@ -6,6 +6,8 @@
  *   base-<hex of digest>.part  bytes [0, n) of a base that is being fetched
  *   base-<hex of digest>.bin   complete, its SHA-256 checked before it got the name; at most one
  *   update-<id>.tmp, .bin      an update; .bin is complete
+ *   encoded-<id>.tmp, .bin     with secure aggregation: the vector before it is masked; the update
+ *                              is the masked one. Goes as soon as that is safe
  *   update-spare               an accepted one's file, for the next of its size
  *
  * A small base is worked on in memory and only comes into the folder when it rests: a client that
@@ -142,6 +144,19 @@ void weft_update_file_remove(const char *dir, uint64_t assignment_id);
 void weft_update_file_recycle(const char *dir, uint64_t assignment_id, uint64_t size);
 /** Let go of the spare file. */
 void weft_update_file_drop_spare(const char *dir);
+
+/** The same for the vector before it is masked; write, commit and done are the update's. */
+WEFT_NODISCARD weft_status weft_encoded_file_begin(weft_update_file *file, const char *dir,
+                                                   uint64_t assignment_id, uint64_t size,
+                                                   weft_err *err);
+WEFT_NODISCARD weft_status weft_encoded_file_path(char *out, size_t out_size, const char *dir,
+                                                  uint64_t assignment_id, weft_err *err);
+WEFT_NODISCARD weft_status weft_encoded_file_intact(bool *ret, const char *dir,
+                                                    uint64_t assignment_id, uint64_t size,
+                                                    const uint8_t digest[WEFT_DIGEST_BYTES],
+                                                    const weft_alloc *a, weft_err *err);
+void weft_encoded_file_remove(const char *dir, uint64_t assignment_id);
+
 /** After a crash: remove updates of other assignments than this one (0: all), unfinished ones, and
  * all bases but the newest. */
 void weft_files_sweep(const char *dir, uint64_t keep_assignment_id);

@@ -145,12 +145,6 @@ weft_status weft_outbox_load_identity(weft_outbox *outbox, weft_outbox_identity 
     return status;
 }
 
-static void bind_buf(sqlite3_stmt *stmt, int at, const weft_buf *b)
-{
-    (void)sqlite3_bind_blob(stmt, at, b->size ? b->data : (const uint8_t *)"", (int)b->size,
-                            SQLITE_STATIC); /* a failure leaves NULL, which the table refuses */
-}
-
 weft_status weft_outbox_keep_identity(weft_outbox *outbox, const weft_outbox_identity *id,
                                       weft_err *err)
 {
@@ -162,12 +156,12 @@ weft_status weft_outbox_keep_identity(weft_outbox *outbox, const weft_outbox_ide
     (void)sqlite3_bind_text(stmt, 1, id->federation, -1, SQLITE_STATIC);
     (void)sqlite3_bind_text(stmt, 2, id->name, -1, SQLITE_STATIC);
     (void)sqlite3_bind_text(stmt, 3, id->address, -1, SQLITE_STATIC);
-    bind_buf(stmt, 4, &id->ca_pem);
+    weft_outbox_db_bind(stmt, 4, id->ca_pem.data, id->ca_pem.size);
     (void)sqlite3_bind_blob(stmt, 5, id->operator_key, sizeof id->operator_key, SQLITE_STATIC);
     (void)sqlite3_bind_blob(stmt, 6, id->receipt_key, sizeof id->receipt_key, SQLITE_STATIC);
     (void)sqlite3_bind_blob(stmt, 7, id->token_digest, sizeof id->token_digest, SQLITE_STATIC);
-    bind_buf(stmt, 8, &id->chain);
-    bind_buf(stmt, 9, &id->certificate_pem);
+    weft_outbox_db_bind(stmt, 8, id->chain.data, id->chain.size);
+    weft_outbox_db_bind(stmt, 9, id->certificate_pem.data, id->certificate_pem.size);
     (void)sqlite3_bind_int64(stmt, 10, id->from_unix_ms);
     (void)sqlite3_bind_int64(stmt, 11, id->until_unix_ms);
     WEFT_TRY(weft_outbox_db_run(outbox, stmt, err));

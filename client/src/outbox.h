@@ -3,9 +3,11 @@
  * What a client must not forget, in its state folder:
  *
  *   lock              held (flock) by the one process that works with the folder
- *   client.db         SQLite: identity, the open assignment, history with receipts
+ *   client.db         SQLite, 0600: identity, the open assignment (with the secret state of its
+ *                     secure aggregation), history with receipts, what secure aggregation must not
+ *                     forget: contexts begun, rounds masked, members' keys
  *   transport.pem     P-256 private key, 0600      member.pem  Ed25519 private key, 0600
- *   update-<id>.bin   the encoded update of the open assignment
+ *   update-<id>.bin   the encoded update of the open assignment; encoded-<id>.bin before masking
  *   base-<hex>.bin    the newest base version, named by its digest; base-<hex>.part while it comes
  *
  * Order of writes: the update's bytes are synced and renamed into place before the row that counts
@@ -86,19 +88,45 @@ WEFT_NODISCARD weft_status weft_outbox_keep_update(weft_outbox *outbox,
 WEFT_NODISCARD weft_status weft_outbox_keep_abandon(weft_outbox *outbox, const char *reason,
                                                     bool declined, weft_err *err);
 /**
- * What is open, for weft_session_new. An update whose file is gone or has other bytes does not
+ * What is open, for weft_session_new. An update whose file is gone or has another bytes does not
  * count (it is read to see).
- * @param arena  for the texts.
+ * @param arena   for the texts.
+ * @param secure  gets the state of secure aggregation, which ret->secure points to; secret: wipe
+ * it.
  * @return WEFT_E_NOTFOUND nothing is open.
  */
 WEFT_NODISCARD weft_status weft_outbox_load_record(weft_outbox *outbox, weft_session_record *ret,
-                                                   weft_arena *arena, weft_err *err);
+                                                   weft_arena *arena, weft_buf *secure,
+                                                   weft_err *err);
 /** Into the history; the update's file goes away after that (an accepted one may be the next one's
  * spare). */
 WEFT_NODISCARD weft_status weft_outbox_close_assignment(weft_outbox *outbox,
                                                         const weft_session_action *close,
                                                         const char *client, int64_t unix_ms,
                                                         weft_err *err);
+
+/* ---- secure aggregation (outbox_secure.c) ---------------------------------------------------- */
+
+/**
+ * Replace the open assignment's state of secure aggregation; note its context, and the peers' keys,
+ * if they are new; once masked, the round and the update, after which the vector before it goes.
+ * Survives a power failure.
+ * @param keep    a KEEP_SECURE action.
+ * @param client  this client's name, for the receipt.
+ */
+WEFT_NODISCARD weft_status weft_outbox_keep_secure(weft_outbox *outbox,
+                                                   const weft_session_action *keep,
+                                                   const char *client, int64_t unix_ms,
+                                                   weft_err *err);
+/** What the session asks of its memory; self is the outbox. Errors: WEFT_E_DB, WEFT_E_IO. */
+WEFT_NODISCARD weft_status weft_outbox_context_used(void *self, bool *ret,
+                                                    const uint8_t ctx[WEFT_SECAGG_DIGEST_BYTES],
+                                                    weft_err *err);
+WEFT_NODISCARD weft_status weft_outbox_masked_round(void *self, uint32_t *ret, const char *job,
+                                                    weft_task task, weft_err *err);
+/** False: this client's key was another one. Also when it cannot be looked up. */
+bool weft_outbox_pin_good(void *self, const char *client,
+                          const uint8_t key[WEFT_SIGN_PUBLIC_BYTES]);
 
 /* ---- looking back --------------------------------------------------------------------------- */
 

@@ -5,7 +5,9 @@
  */
 #include "outbox_priv.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *const migrations[] = {
     /* 1 */
@@ -25,6 +27,16 @@ static const char *const migrations[] = {
     "  reason TEXT NOT NULL, n_examples INTEGER NOT NULL, bytes INTEGER NOT NULL,"
     "  unix_ms INTEGER NOT NULL, receipt BLOB);"
     "CREATE TABLE seen(one INTEGER PRIMARY KEY CHECK(one = 1), unix_ms INTEGER NOT NULL);",
+    /* 2: secure aggregation. secure: the session's state, secret; receipt: as on the wire */
+    "ALTER TABLE work ADD COLUMN secure BLOB;"
+    "ALTER TABLE work ADD COLUMN masked INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE work ADD COLUMN receipt BLOB;"
+    "CREATE TABLE context(ctx BLOB PRIMARY KEY, unix_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE masked_round("
+    "  job TEXT NOT NULL, task INTEGER NOT NULL, round INTEGER NOT NULL, PRIMARY KEY(job, task))"
+    "  WITHOUT ROWID;"
+    "CREATE TABLE pin(client TEXT PRIMARY KEY, member_key BLOB NOT NULL, unix_ms INTEGER NOT NULL)"
+    "  WITHOUT ROWID;",
 };
 #define N_MIGRATIONS ((int)(sizeof migrations / sizeof migrations[0]))
 
@@ -71,6 +83,11 @@ weft_status weft_outbox_db_durable(weft_outbox *outbox, bool power, weft_err *er
 {
     return weft_outbox_db_exec(
         outbox, power ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL", err);
+}
+
+void weft_outbox_db_bind(sqlite3_stmt *stmt, int at, const void *data, size_t n)
+{
+    (void)sqlite3_bind_blob(stmt, at, n ? data : "", (int)n, SQLITE_STATIC); /* or it stays NULL */
 }
 
 weft_status weft_outbox_db_blob(weft_buf *out, sqlite3_stmt *stmt, int column, weft_err *err)
@@ -149,10 +166,16 @@ weft_status weft_outbox_db_open(weft_outbox *outbox, bool observe, weft_err *err
     if (sqlite3_open_v2(path, &outbox->db, mode | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK) {
         return weft_outbox_db_fail(outbox, "cannot open it", err);
     }
+    if (!observe && chmod(path, 0600) != 0) { /* WAL and index follow it */
+        WEFT_FAIL_SYS(err, errno, "cannot keep %.160s to its owner: %s", path,
+                      strerrordesc_np(errno));
+    }
     (void)sqlite3_busy_timeout(outbox->db, 5000); /* cannot fail on an open database */
     int version = 0;
     if (!observe) {
         WEFT_TRY(weft_outbox_db_exec(outbox, "PRAGMA journal_mode = WAL", err));
+        /* what secure aggregation keeps must not outlive its row */
+        WEFT_TRY(weft_outbox_db_exec(outbox, "PRAGMA secure_delete = ON", err));
         WEFT_TRY(weft_outbox_db_durable(outbox, true, err));
     }
     WEFT_TRY(user_version(outbox, &version, err));

@@ -32,6 +32,8 @@ WEFT_NODISCARD weft_status weft_outbox_db_run(weft_outbox *outbox, sqlite3_stmt 
                                               weft_err *err);
 /* What is written from here on survives a power failure, or only the process. */
 WEFT_NODISCARD weft_status weft_outbox_db_durable(weft_outbox *outbox, bool power, weft_err *err);
+/* Bytes as a parameter; what cannot be bound is NULL, and refused by the table. */
+void weft_outbox_db_bind(sqlite3_stmt *stmt, int at, const void *data, size_t n);
 /* A blob column into a buffer, replacing its content. */
 WEFT_NODISCARD weft_status weft_outbox_db_blob(weft_buf *out, sqlite3_stmt *stmt, int column,
                                                weft_err *err);

@@ -71,7 +71,8 @@ weft_status weft_outbox_keep_abandon(weft_outbox *outbox, const char *reason, bo
 {
     sqlite3_stmt *stmt = NULL;
     WEFT_TRY(weft_outbox_db_prepare(
-        outbox, &stmt, "UPDATE work SET abandoning = 1, declined = ?, reason = ?", err));
+        outbox, &stmt, "UPDATE work SET abandoning = 1, declined = ?, reason = ?, secure = NULL",
+        err));
     (void)sqlite3_bind_int(stmt, 1, declined ? 1 : 0); /* NULL is refused by the table */
     (void)sqlite3_bind_text(stmt, 2, reason, -1, SQLITE_STATIC);
     return weft_outbox_db_run(outbox, stmt, err);
@@ -86,19 +87,55 @@ static weft_status read_assignment(weft_session_assignment *ret, sqlite3_stmt *s
     return weft_convert_assignment(ret, &msg, err);
 }
 
+static weft_status read_receipt(weft_outbox *outbox, weft_session_receipt *ret, sqlite3_stmt *stmt,
+                                int column, weft_err *err)
+{
+    weft_arena arena;
+    weft_wire_arena_init(&arena, WEFT_MSG_RECEIPT, outbox->alloc);
+    weft_msg_receipt msg;
+    weft_status status =
+        weft_msg_receipt_decode(&msg, sqlite3_column_blob(stmt, column),
+                                (size_t)sqlite3_column_bytes(stmt, column), &arena, err);
+    if (status == WEFT_OK) {
+        status = weft_convert_receipt(ret, &msg, err);
+    }
+    weft_arena_done(&arena);
+    return status;
+}
+
+static weft_status read_secure(weft_outbox *outbox, weft_session_record *r, sqlite3_stmt *stmt,
+                               weft_buf *secure, weft_err *err)
+{
+    if (sqlite3_column_type(stmt, 5) == SQLITE_NULL) {
+        return WEFT_OK;
+    }
+    WEFT_TRY(weft_outbox_db_blob(secure, stmt, 5, err));
+    r->secure = weft_buf_view(secure);
+    r->masked = sqlite3_column_int(stmt, 6) != 0;
+    r->has_receipt = sqlite3_column_type(stmt, 7) != SQLITE_NULL;
+    return r->has_receipt ? read_receipt(outbox, &r->receipt, stmt, 7, err) : WEFT_OK;
+}
+
+static weft_status update_intact(const weft_outbox *outbox, weft_session_record *r, weft_err *err)
+{
+    const bool encoded = r->assignment.secure_aggregation && !r->masked;
+    return (encoded ? weft_encoded_file_intact : weft_update_file_intact)(
+        &r->has_update, outbox->dir, r->assignment.assignment_id, r->update.total_bytes,
+        r->update.digest, outbox->alloc, err);
+}
+
 static weft_status read_record(weft_outbox *outbox, weft_session_record *ret, sqlite3_stmt *stmt,
-                               weft_arena *arena, weft_err *err)
+                               weft_arena *arena, weft_buf *secure, weft_err *err)
 {
     weft_session_record r = {.has_update = false};
     WEFT_TRY(read_assignment(&r.assignment, stmt, arena, err));
+    WEFT_TRY(read_secure(outbox, &r, stmt, secure, err));
     if (sqlite3_column_type(stmt, 1) != SQLITE_NULL) {
         weft_msg_update_header msg;
         WEFT_TRY(weft_msg_update_header_decode(&msg, sqlite3_column_blob(stmt, 1),
                                                (size_t)sqlite3_column_bytes(stmt, 1), arena, err));
         WEFT_TRY(weft_convert_update(&r.update, &msg, err));
-        WEFT_TRY(weft_update_file_intact(&r.has_update, outbox->dir, r.assignment.assignment_id,
-                                         r.update.total_bytes, r.update.digest, outbox->alloc,
-                                         err));
+        WEFT_TRY(update_intact(outbox, &r, err));
     }
     if (!r.has_update) {
         memset(&r.update, 0, sizeof r.update);
@@ -111,15 +148,17 @@ static weft_status read_record(weft_outbox *outbox, weft_session_record *ret, sq
 }
 
 weft_status weft_outbox_load_record(weft_outbox *outbox, weft_session_record *ret,
-                                    weft_arena *arena, weft_err *err)
+                                    weft_arena *arena, weft_buf *secure, weft_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    WEFT_TRY(weft_outbox_db_prepare(
-        outbox, &stmt, "SELECT assignment, header, abandoning, declined, reason FROM work", err));
+    WEFT_TRY(weft_outbox_db_prepare(outbox, &stmt,
+                                    "SELECT assignment, header, abandoning, declined, reason,"
+                                    " secure, masked, receipt FROM work",
+                                    err));
     const int rc = sqlite3_step(stmt);
     weft_status status = WEFT_OK;
     if (rc == SQLITE_ROW) {
-        status = read_record(outbox, ret, stmt, arena, err);
+        status = read_record(outbox, ret, stmt, arena, secure, err);
     } else if (rc == SQLITE_DONE) {
         status = weft_err_set(err, WEFT_E_NOTFOUND, 0, __FILE__, __LINE__, "nothing is open");
     } else {
@@ -197,13 +236,19 @@ weft_status weft_outbox_close_assignment(weft_outbox *outbox, const weft_session
         status = move_to_history(outbox, close, &receipt, unix_ms, err);
     }
     weft_buf_done(&receipt);
-    const uint64_t id = close->u.close.assignment->assignment_id;
-    if (status == WEFT_OK && close->u.close.outcome == WEFT_OUTCOME_ACCEPTED) {
-        weft_update_file_recycle(outbox->dir, id, close->u.close.bytes);
-    } else if (status == WEFT_OK) {
-        weft_update_file_remove(outbox->dir, id);
+    WEFT_TRY(status);
+    const weft_session_assignment *a = close->u.close.assignment;
+    if (close->u.close.outcome == WEFT_OUTCOME_ACCEPTED) {
+        weft_update_file_recycle(outbox->dir, a->assignment_id, close->u.close.bytes);
+    } else {
+        weft_update_file_remove(outbox->dir, a->assignment_id);
     }
-    return status;
+    if (a->secure_aggregation) {
+        weft_encoded_file_remove(outbox->dir, a->assignment_id);
+        /* the state's last copies lie in the log; with a reader beside us it is for another time */
+        (void)sqlite3_wal_checkpoint_v2(outbox->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    }
+    return WEFT_OK;
 }
 
 /* ---- looking back --------------------------------------------------------------------------- */
@@ -272,21 +317,6 @@ weft_status weft_outbox_history(weft_outbox *outbox,
     return stop ? WEFT_OK : show_open(outbox, fn, arg, err);
 }
 
-static weft_status read_receipt(weft_outbox *outbox, weft_session_receipt *ret, sqlite3_stmt *stmt,
-                                weft_err *err)
-{
-    weft_arena arena;
-    weft_wire_arena_init(&arena, WEFT_MSG_RECEIPT, outbox->alloc);
-    weft_msg_receipt msg;
-    weft_status status = weft_msg_receipt_decode(
-        &msg, sqlite3_column_blob(stmt, 0), (size_t)sqlite3_column_bytes(stmt, 0), &arena, err);
-    if (status == WEFT_OK) {
-        status = weft_convert_receipt(ret, &msg, err);
-    }
-    weft_arena_done(&arena);
-    return status;
-}
-
 weft_status weft_outbox_last_receipt(weft_outbox *outbox, weft_session_receipt *ret, weft_err *err)
 {
     sqlite3_stmt *stmt = NULL;
@@ -296,7 +326,7 @@ weft_status weft_outbox_last_receipt(weft_outbox *outbox, weft_session_receipt *
     const int rc = sqlite3_step(stmt);
     weft_status status = WEFT_OK;
     if (rc == SQLITE_ROW) {
-        status = read_receipt(outbox, ret, stmt, err);
+        status = read_receipt(outbox, ret, stmt, 0, err);
     } else if (rc == SQLITE_DONE) {
         status = weft_err_set(err, WEFT_E_NOTFOUND, 0, __FILE__, __LINE__,
                               "this client has no receipt yet");

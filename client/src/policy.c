@@ -68,6 +68,37 @@ bool weft_session_job_allowed(const char *allowed_jobs, const char *job)
     return false;
 }
 
+weft_secagg_policy weft_policy_owner(const weft_session_config *config)
+{
+    weft_secagg_policy owner = WEFT_SECAGG_POLICY_INIT;
+    owner.adversary = config->adversary;
+    owner.gamma = config->gamma;
+    if (config->min_cohort > owner.min_cohort) {
+        owner.min_cohort = config->min_cohort;
+    }
+    return owner;
+}
+
+/* Only what the coordinator could make weaker; the rest of the protocol checks itself. */
+static weft_status check_secure(const weft_session_config *config, const weft_session_assignment *a,
+                                weft_err *err)
+{
+    const weft_secagg_policy owner = weft_policy_owner(config);
+    WEFT_TRY(weft_secagg_policy_check(&a->secure.policy, err));
+    if (!weft_secagg_policy_covers(&a->secure.policy, &owner)) {
+        WEFT_FAIL(err, WEFT_E_AUTH,
+                  "secure aggregation against %s coordinators, gamma %g, %u colluders, %u clients "
+                  "or more; this client wants %s, %g, %u, %u",
+                  a->secure.policy.adversary == WEFT_SECAGG_ACTIVE ? "active" : "curious",
+                  a->secure.policy.gamma, a->secure.policy.min_colluders,
+                  a->secure.policy.min_cohort,
+                  owner.adversary == WEFT_SECAGG_ACTIVE ? "active" : "curious", owner.gamma,
+                  owner.min_colluders, owner.min_cohort);
+    }
+    weft_fixed_grid grid;
+    return weft_session_grid(&grid, a, err);
+}
+
 static weft_status check_owner(const weft_session_config *config, const weft_session_assignment *a,
                                weft_err *err)
 {
@@ -108,17 +139,20 @@ weft_status weft_policy_check(const weft_session_config *config, const weft_sess
                               weft_err *err)
 {
     WEFT_TRY(check_owner(config, a, err));
-    if (a->secure_aggregation && !config->can_aggregate_securely) {
+    if (a->secure_aggregation && !config->secure) {
         WEFT_FAIL(err, WEFT_E_INVALID,
                   "secure aggregation is asked for, which this client does not speak yet");
     }
     if (a->task != WEFT_TASK_TRAIN && a->task != WEFT_TASK_EVALUATE && a->task != WEFT_TASK_STATS) {
         WEFT_FAIL(err, WEFT_E_INVALID, "task %d is of a newer weft", (int)a->task);
     }
-    if (strcmp(a->encoding, "f32") != 0) {
+    if (strcmp(a->encoding, a->secure_aggregation ? WEFT_FIXED_ENCODING : "f32") != 0) {
         WEFT_FAIL(err, WEFT_E_INVALID, "encoding %s is of a newer weft", a->encoding);
     }
     WEFT_TRY(check_numbers(a, err));
+    if (a->secure_aggregation) {
+        WEFT_TRY(check_secure(config, a, err));
+    }
     WEFT_TRY(weft_plan_check(&a->plan, err));
     for (uint32_t i = 0; i < config->n_datasets; i++) {
         if (strcmp(config->datasets[i].name, a->dataset) == 0) {

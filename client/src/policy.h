@@ -15,6 +15,9 @@
  * entry. NULL is fine. */
 WEFT_NODISCARD weft_status weft_policy_check_jobs(const char *allowed_jobs, weft_err *err);
 
+/** What the owner demands of a secure job at least. */
+weft_secagg_policy weft_policy_owner(const weft_session_config *config);
+
 /**
  * May this assignment be taken?
  * @return WEFT_OK; WEFT_E_AUTH the owner does not allow it; WEFT_E_INVALID it makes no sense (a

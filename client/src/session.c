@@ -16,6 +16,7 @@ static void forget_assignment(weft_session *s)
     weft_free(s->alloc, (void *)(uintptr_t)s->assignment.model_spec);
     weft_free(s->alloc, (void *)(uintptr_t)s->assignment.data_schema);
     memset(&s->assignment, 0, sizeof s->assignment);
+    weft_session_secure_done(s);
     s->open = false;
     s->has_update = false;
     s->declined = false;
@@ -54,7 +55,11 @@ static weft_status on_assignment(weft_session *s, const weft_session_assignment 
     WEFT_TRY(take_assignment(s, a, err));
     weft_session_emit(out, WEFT_SESSION_KEEP_ASSIGNMENT)->u.assignment = &s->assignment;
     weft_err why = WEFT_ERR_INIT;
-    if (weft_policy_check(&s->config, &s->assignment, &why) != WEFT_OK) {
+    weft_status status = weft_policy_check(&s->config, &s->assignment, &why);
+    if (status == WEFT_OK && a->secure_aggregation) {
+        status = weft_session_secure_check(s, &why);
+    }
+    if (status != WEFT_OK) {
         weft_session_begin_abandon(s, now_ms, true, why.msg, out);
         return WEFT_OK;
     }
@@ -120,23 +125,30 @@ static void on_stored(weft_session *s, const weft_session_event *event, uint64_t
     s->give_up_ms = now_ms + s->config.keep_ms;
     weft_session_notify(s, WEFT_SESSION_WAS_TRAINED, s->update.total_bytes, now_ms - s->trained_ms,
                         "", out);
-    weft_session_go(s, PHASE_UPLOAD, now_ms);
+    if (s->assignment.secure_aggregation) {
+        weft_session_secure_go(s, now_ms, out);
+    } else {
+        weft_session_go(s, PHASE_UPLOAD, now_ms);
+    }
 }
 
 static bool receipt_fits(const weft_session *s, const weft_session_receipt *r)
 {
     const bool same = s->update.total_bytes == 0 ||
                       memcmp(r->update_digest, s->update.digest, WEFT_DIGEST_BYTES) == 0;
-    return s->has_update && r->assignment_id == s->assignment.assignment_id && same;
+    const bool sent = !s->assignment.secure_aggregation || (s->secure && s->secure->masked);
+    return s->has_update && sent && r->assignment_id == s->assignment.assignment_id && same;
 }
+
 static void on_receipt(weft_session *s, const weft_session_receipt *receipt, uint64_t now_ms,
                        weft_session_actions *out)
 {
-    if (receipt_fits(s, receipt)) {
-        weft_session_cancel(s, out);
+    weft_session_cancel(s, out);
+    if (receipt_fits(s, receipt) && s->assignment.secure_aggregation) {
+        weft_session_secure_receipt(s, receipt, now_ms, out);
+    } else if (receipt_fits(s, receipt)) {
         weft_session_end_accepted(s, now_ms, receipt, out);
     } else {
-        weft_session_cancel(s, out);
         (void)weft_session_retry_transfer(s, now_ms, true, "the receipt is for another update",
                                           out);
     }
@@ -173,7 +185,11 @@ static void on_progressed(weft_session *s, const weft_session_event *event, bool
             s->hard_failures = 0; /* it moves */
         }
         s->offset = held <= s->update.total_bytes ? held : 0;
-        weft_session_go(s, s->has_update ? PHASE_UPLOAD : PHASE_FETCH, now_ms);
+        if (s->has_update && s->assignment.secure_aggregation) {
+            weft_session_secure_go(s, now_ms, out);
+        } else {
+            weft_session_go(s, s->has_update ? PHASE_UPLOAD : PHASE_FETCH, now_ms);
+        }
     }
 }
 
@@ -205,6 +221,8 @@ static weft_session_action_kind answers(weft_session_event_kind kind)
         [WEFT_SESSION_ABANDONED] = WEFT_SESSION_ABANDON,
         [WEFT_SESSION_RENEWED] = WEFT_SESSION_RENEW,
         [WEFT_SESSION_STOP] = 0,
+        [WEFT_SESSION_STEPPED] = WEFT_SESSION_STEP,
+        [WEFT_SESSION_MASKED] = WEFT_SESSION_MASK,
     };
     return (unsigned)kind < sizeof table / sizeof table[0] ? table[kind] : 0;
 }
@@ -244,6 +262,12 @@ static weft_status handle(weft_session *s, const weft_session_event *event, bool
         return WEFT_OK;
     case WEFT_SESSION_RENEWED:
         on_renewed(s, event, now_ms, out);
+        return WEFT_OK;
+    case WEFT_SESSION_STEPPED:
+        weft_session_on_stepped(s, event, now_ms, out);
+        return WEFT_OK;
+    case WEFT_SESSION_MASKED:
+        weft_session_on_masked(s, event, now_ms, out);
         return WEFT_OK;
     case WEFT_SESSION_FAILED:
         return weft_session_on_failed(s, event, now_ms, out, err);
@@ -334,6 +358,9 @@ static weft_status restore(weft_session *s, const weft_session_record *record, w
     s->declined = record->declined;
     weft_session_set_text(s->reason, record->reason);
     s->at = record->abandoning ? PHASE_ABANDON : PHASE_ASK;
+    if (record->secure.size > 0 && !record->abandoning) {
+        weft_session_secure_restore(s, record);
+    }
     return WEFT_OK;
 }
 

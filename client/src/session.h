@@ -2,25 +2,32 @@
 /*
  * The mind of one client: check in, look at the owner's policy, fetch, train, store, upload, learn
  * the outcome, begin again. One pure state machine: an event and the time come in, ordered actions
- * come out. No clock, no I/O, no randomness of its own (jitter comes from the seed handed in).
+ * come out. No clock, no I/O, no randomness of its own (jitter comes from the seed, keys of secure
+ * aggregation come from the entropy handed in).
  *
  * The contract with the shell (client.c in production, examples/simulate, tests/sim):
  * - Events are fed by one thread, one at a time. now_ms never runs backwards; its zero means
  * nothing.
  * - Actions are executed in order. KEEP_ASSIGNMENT, KEEP_ABANDON and CLOSE survive a crash of the
  *   process before the next action runs (should a power failure undo them, the coordinator's
- * answers bring the same about again); STORE survives a power failure. When one fails, the shell
- * drops the rest of the batch and feeds FAILED.
- * - CHECK_IN, FETCH, TRAIN, STORE, UPLOAD, PROGRESS, ABANDON and RENEW are asked for once and
- *   answered by exactly one event: their own, or FAILED naming them. At most one of them is under
- *   way, except that a PROGRESS may accompany a FETCH, a TRAIN or an UPLOAD. After CANCEL the shell
- *   feeds nothing of what it cancelled.
+ * answers bring the same about again); STORE, KEEP_SECURE and MASK survive a power failure. When
+ * one fails, the shell drops the rest of the batch and feeds FAILED.
+ * - CHECK_IN, FETCH, TRAIN, STORE, STEP, MASK, UPLOAD, PROGRESS, ABANDON and RENEW are asked for
+ * once and answered by exactly one event: their own, or FAILED naming them. At most one of them is
+ *   under way, except that a PROGRESS may accompany a FETCH, a TRAIN or an UPLOAD. After CANCEL the
+ *   shell feeds nothing of what it cancelled.
  * - A shell whose TRAIN blocks renews the lease itself meanwhile, every lease_ms / 3, and hands the
  *   coordinator's "stop" back in u.trained.stopped. When the host's stop ended the training, it
  * feeds STOP instead of TRAINED.
  * - After a crash, the session is built anew from the record that the shell kept: the newest
- *   KEEP_ASSIGNMENT or KEEP_ABANDON without a CLOSE, and the stored update's head, if STORE was
- * done.
+ *   KEEP_ASSIGNMENT or KEEP_ABANDON without a CLOSE, the stored update's head, if STORE was done,
+ *   and what the newest KEEP_SECURE said.
+ *
+ * Secure aggregation (session_secure.c): after STORE the protocol of common/secagg/client.h runs
+ * inside the session. KEEP_SECURE holds its state before the first byte that depends on it leaves;
+ * STEP hands in a message and polls for the coordinator's next; MASK makes the masked vector, once,
+ * which UPLOAD sends. States and masks are secret: the shell keeps them from others' eyes, and
+ * KEEP_ABANDON and CLOSE end them.
  *
  * Threads: owner thread. Memory: the assignment's texts; no allocation but for them.
  */
@@ -34,6 +41,8 @@
 #include "model/job.h"
 #include "model/metric.h"
 #include "model/plan.h"
+#include "secagg/client.h"
+#include "secagg/terms.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -64,13 +73,15 @@ typedef struct weft_session_assignment {
     uint64_t lease_ms;
     uint32_t cohort;
     bool secure_aggregation;
+    weft_secagg_terms secure; /* with secure_aggregation */
     char encoding[WEFT_SESSION_ENCODING_BYTES + 1];
 } weft_session_assignment;
 
-/* What goes with an update (weft.v1.UpdateHeader). */
+/* What goes with an update (weft.v1.UpdateHeader). With secure aggregation the example count and
+ * the metrics stay here: they are in the vector. */
 typedef struct weft_session_update {
-    uint64_t total_bytes; /* 0 for WEFT_TASK_EVALUATE */
-    uint8_t digest[WEFT_DIGEST_BYTES];
+    uint64_t total_bytes;              /* 0 for WEFT_TASK_EVALUATE without secure aggregation */
+    uint8_t digest[WEFT_DIGEST_BYTES]; /* of the encoded vector; of the masked one after MASK */
     uint64_t n_examples;
     weft_metrics metrics;
 } weft_session_update;
@@ -89,8 +100,12 @@ typedef struct weft_session_receipt {
 /* The durable record of the one open assignment, as the shell keeps it. */
 typedef struct weft_session_record {
     weft_session_assignment assignment;
-    bool has_update; /* STORE was done: the bytes are in the outbox */
+    bool has_update; /* STORE was done: the bytes are in the outbox; after MASK the masked ones */
     weft_session_update update;
+    weft_view secure; /* the newest KEEP_SECURE's state, borrowed; size 0: there was none */
+    bool masked;      /* and its update and receipt, if it had them */
+    bool has_receipt;
+    weft_session_receipt receipt;
     bool abandoning; /* KEEP_ABANDON was done */
     bool declined;
     char reason[WEFT_SESSION_TEXT_BYTES];
@@ -100,12 +115,38 @@ typedef struct weft_session_dataset {
     char name[WEFT_MAX_NAME_BYTES + 1];
 } weft_session_dataset;
 
+/* What the client remembers beyond the open assignment; read-only questions to the shell. A failure
+ * is told to the owner and ends the assignment. */
+typedef struct weft_session_memory {
+    /* Was this very context (secagg/context.h) ever begun? Every KEEP_SECURE notes its own. */
+    weft_status (*context_used)(void *self, bool *ret, const uint8_t ctx[WEFT_SECAGG_DIGEST_BYTES],
+                                weft_err *err);
+    /* The latest round of this job and task for which KEEP_SECURE said masked; 0: none. */
+    weft_status (*masked_round)(void *self, uint32_t *ret, const char *job, weft_task task,
+                                weft_err *err);
+    /* The member keys that KEEP_SECURE's peers had. */
+    weft_secagg_pins pins;
+    void *self;
+} weft_session_memory;
+
+/* What secure aggregation takes; borrowed for the session's life. */
+typedef struct weft_session_secure_config {
+    const char *federation;
+    const uint8_t *operator_public; /* [32] */
+    const weft_sign_key *member_key;
+    const weft_member_chain *chain;
+    const weft_entropy *entropy;
+    weft_session_memory memory;
+} weft_session_secure_config;
+
 typedef struct weft_session_config {
     const char *allowed_jobs; /* comma-separated names or prefixes with '*'; NULL: all; copied */
     uint32_t min_cohort;
     bool require_secure_aggregation;
-    bool can_aggregate_securely;          /* the shell speaks the protocol */
-    const weft_session_dataset *datasets; /* [n_datasets], copied */
+    weft_secagg_adversary adversary;          /* what a secure job must guard against at least */
+    double gamma;                             /* and against how many colluders */
+    const weft_session_secure_config *secure; /* NULL: the shell does not speak the protocol */
+    const weft_session_dataset *datasets;     /* [n_datasets], copied */
     uint32_t n_datasets;
     uint64_t hold_ms;        /* how long a check-in may be held */
     uint64_t backoff_min_ms; /* first wait after a failed call; doubled each time */
@@ -120,7 +161,8 @@ typedef struct weft_session_config {
 
 #define WEFT_SESSION_CONFIG_INIT                                                                   \
     {                                                                                              \
-        NULL, 0, false, false, NULL, 0, 30000, 500, 20000, UINT64_C(604800000), 5000, 1, 0, 0      \
+        NULL, 0, false, WEFT_SECAGG_ACTIVE, 0.05, NULL, NULL, 0, 30000, 500, 20000,                \
+            UINT64_C(604800000), 5000, 1, 0, 0                                                     \
     }
 
 /* ---- events --------------------------------------------------------------------------------- */
@@ -136,8 +178,18 @@ typedef enum weft_session_event_kind {
     WEFT_SESSION_ABANDONED,
     WEFT_SESSION_RENEWED, /* u.renewed; new calls use the new certificate */
     WEFT_SESSION_FAILED,  /* u.failed: the named action did not succeed */
-    WEFT_SESSION_STOP     /* the host wants to end; what is durable stays */
+    WEFT_SESSION_STOP,    /* the host wants to end; what is durable stays */
+    WEFT_SESSION_STEPPED, /* u.stepped: the coordinator's answer to STEP */
+    WEFT_SESSION_MASKED   /* u.masked: the masked vector is durable in the outbox */
 } weft_session_event_kind;
+
+/* weft.v1.SecureState: the same numbers */
+typedef enum weft_session_step {
+    WEFT_SESSION_STEP_WAIT = 1,
+    WEFT_SESSION_STEP_MESSAGE = 2,
+    WEFT_SESSION_STEP_DONE = 3,
+    WEFT_SESSION_STEP_FAILED = 4
+} weft_session_step;
 
 typedef enum weft_session_answer {
     WEFT_SESSION_ASSIGNMENT = 1,
@@ -150,6 +202,7 @@ typedef enum weft_session_action_kind {
     WEFT_SESSION_KEEP_ASSIGNMENT = 1, /* u.assignment is open from now on */
     WEFT_SESSION_KEEP_ABANDON,        /* u.keep: the open assignment is to be abandoned, and why */
     WEFT_SESSION_CLOSE,               /* u.close: into the history; the update's bytes may go */
+    WEFT_SESSION_KEEP_SECURE,         /* u.secure: replaces the one before */
     /* answered by an event */
     WEFT_SESSION_CHECK_IN, /* u.check_in */
     WEFT_SESSION_FETCH,    /* u.fetch: what was fetched already stays valid unless from_zero */
@@ -159,6 +212,8 @@ typedef enum weft_session_action_kind {
     WEFT_SESSION_PROGRESS, /* u.progress */
     WEFT_SESSION_ABANDON,  /* u.abandon */
     WEFT_SESSION_RENEW,    /* u.renew */
+    WEFT_SESSION_STEP,     /* u.step */
+    WEFT_SESSION_MASK,     /* u.mask: add the masks to the stored vector, make that durable, too */
     /* no answer */
     WEFT_SESSION_CANCEL, /* drop whatever is under way */
     WEFT_SESSION_NOTIFY, /* u.notify: for the host */
@@ -200,6 +255,19 @@ typedef struct weft_session_event {
             int64_t until_unix_ms;
         } renewed;
         struct {
+            weft_session_step state;
+            uint32_t type;        /* MESSAGE: of the message that piece is of */
+            uint64_t offset;      /* of the piece */
+            uint64_t total_bytes; /* of the message */
+            weft_view piece;
+            uint32_t reason; /* FAILED: weft_secagg_reason, or a newer peer's */
+            const char *detail;
+        } stepped;
+        struct {
+            uint64_t total_bytes;
+            uint8_t digest[WEFT_DIGEST_BYTES];
+        } masked;
+        struct {
             weft_session_action_kind action;
             weft_status status;
             const char *detail; /* or NULL */
@@ -218,7 +286,8 @@ typedef enum weft_session_notice {
     WEFT_SESSION_REFUSED,
     WEFT_SESSION_DECLINED,
     WEFT_SESSION_GAVE_UP,
-    WEFT_SESSION_CERTIFIED
+    WEFT_SESSION_CERTIFIED,
+    WEFT_SESSION_SECURED /* a step of secure aggregation was taken; detail: which */
 } weft_session_notice;
 
 typedef enum weft_session_outcome {
@@ -245,6 +314,31 @@ typedef struct weft_session_action {
             uint64_t n_examples;                 /* of the update; 0: none was made */
             uint64_t bytes;
         } close;
+        struct {
+            const weft_session_assignment *assignment;
+            weft_view state;    /* secret; at most WEFT_MAX_SECAGG_STATE_BYTES */
+            const uint8_t *ctx; /* [32] of this state */
+            bool masked;        /* from now on: update is what MASK made, the round counts as
+                                   masked, and the unmasked vector is not needed any more */
+            const weft_session_update *update;
+            const weft_session_receipt *receipt; /* of the masked vector, or NULL */
+            const weft_secagg_peer *peers;       /* [n_peers]: their keys are to be remembered */
+            uint32_t n_peers;
+        } secure;
+        struct {
+            const weft_session_assignment *assignment;
+            const uint8_t *ctx; /* [32] */
+            weft_view message;  /* size 0: only poll */
+            uint32_t taken;     /* type of the last message that was taken; 0: none */
+            uint64_t offset;    /* bytes held of the one after it */
+            uint64_t hold_ms;
+        } step;
+        struct {
+            const weft_session_assignment *assignment;
+            const weft_session_update *update; /* of the stored vector */
+            const weft_prg_stream *masks;      /* [n_masks], secret */
+            size_t n_masks;
+        } mask;
         struct {
             uint64_t hold_ms;
         } check_in;
@@ -325,6 +419,13 @@ const weft_session_assignment *weft_session_open(const weft_session *session);
 
 /** True once FINISH was emitted. */
 bool weft_session_finished(const weft_session *session);
+
+/** The grid of a secure assignment's vector. WEFT_E_INVALID, WEFT_E_LIMIT: its terms make none.
+ * Pure.
+ */
+WEFT_NODISCARD weft_status weft_session_grid(weft_fixed_grid *ret,
+                                             const weft_session_assignment *assignment,
+                                             weft_err *err);
 
 /** Does a list like "mnist,heart-*" admit this job? NULL admits all. Pure. */
 bool weft_session_job_allowed(const char *allowed_jobs, const char *job);

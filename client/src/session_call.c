@@ -143,6 +143,15 @@ static void start_call(weft_session *s, uint64_t now_ms, weft_session_action_kin
         action->u.progress.assignment_id = s->assignment.assignment_id;
         action->u.progress.phase = s->has_update ? "upload" : "fetch";
         break;
+    case WEFT_SESSION_STEP:
+        weft_session_secure_step(s, action);
+        break;
+    case WEFT_SESSION_MASK:
+        action->u.mask.assignment = &s->assignment;
+        action->u.mask.update = &s->update;
+        action->u.mask.masks = s->secure->masks;
+        action->u.mask.n_masks = s->secure->n_masks;
+        break;
     case WEFT_SESSION_ABANDON:
         action->u.abandon.assignment_id = s->assignment.assignment_id;
         action->u.abandon.reason = s->reason;
@@ -156,15 +165,16 @@ static void start_call(weft_session *s, uint64_t now_ms, weft_session_action_kin
 void weft_session_advance(weft_session *s, uint64_t now_ms, weft_session_actions *out)
 {
     static const weft_session_action_kind calls[] = {
-        [PHASE_IDLE] = WEFT_SESSION_CHECK_IN,   [PHASE_ASK] = WEFT_SESSION_PROGRESS,
-        [PHASE_FETCH] = WEFT_SESSION_FETCH,     [PHASE_TRAIN] = WEFT_SESSION_TRAIN,
-        [PHASE_STORE] = WEFT_SESSION_STORE,     [PHASE_UPLOAD] = WEFT_SESSION_UPLOAD,
-        [PHASE_ABANDON] = WEFT_SESSION_ABANDON,
+        [PHASE_IDLE] = WEFT_SESSION_CHECK_IN, [PHASE_ASK] = WEFT_SESSION_PROGRESS,
+        [PHASE_FETCH] = WEFT_SESSION_FETCH,   [PHASE_TRAIN] = WEFT_SESSION_TRAIN,
+        [PHASE_STORE] = WEFT_SESSION_STORE,   [PHASE_UPLOAD] = WEFT_SESSION_UPLOAD,
+        [PHASE_STEP] = WEFT_SESSION_STEP,     [PHASE_MASK] = WEFT_SESSION_MASK,
+        [PHASE_LEAVE] = WEFT_SESSION_STEP,    [PHASE_ABANDON] = WEFT_SESSION_ABANDON,
     };
     if (s->at == PHASE_DONE || s->call || now_ms < s->due_ms) {
         return;
     }
-    const bool local = s->at == PHASE_TRAIN || s->at == PHASE_STORE;
+    const bool local = s->at == PHASE_TRAIN || s->at == PHASE_STORE || s->at == PHASE_MASK;
     if (!local && renewal_due(s, now_ms)) {
         start_call(s, now_ms, WEFT_SESSION_RENEW, out);
         return;

@@ -28,8 +28,12 @@ void weft_session_end_accepted(weft_session *s, uint64_t now_ms,
                                const weft_session_receipt *receipt, weft_session_actions *out)
 {
     close_assignment(s, WEFT_OUTCOME_ACCEPTED, receipt, out);
-    weft_session_notify(s, WEFT_SESSION_UPLOADED, s->update.total_bytes, now_ms - s->since_ms, "",
-                        out);
+    if (s->assignment.secure_aggregation) { /* uploaded long ago: the protocol is over now */
+        weft_session_notify(s, WEFT_SESSION_SECURED, 0, 0, "done", out);
+    } else {
+        weft_session_notify(s, WEFT_SESSION_UPLOADED, s->update.total_bytes, now_ms - s->since_ms,
+                            "", out);
+    }
     s->trainer_failures = 0;
     s->open = false;
     weft_session_go(s, PHASE_IDLE, now_ms);
@@ -73,7 +77,8 @@ void weft_session_begin_abandon(weft_session *s, uint64_t now_ms, bool declined,
     if (declined) {
         weft_session_notify(s, WEFT_SESSION_DECLINED, 0, 0, s->reason, out);
     }
-    weft_session_go(s, PHASE_ABANDON, now_ms);
+    weft_session_secure_leave(s);
+    weft_session_go(s, s->n_left > 0 ? PHASE_LEAVE : PHASE_ABANDON, now_ms);
 }
 
 /* A transfer failed. The same refusal again and again: give the assignment up. Else wait, and ask
@@ -181,7 +186,19 @@ static void abandon_failed(weft_session *s, uint64_t now_ms, weft_status status,
 static bool is_persist(weft_session_action_kind kind)
 {
     return kind == WEFT_SESSION_KEEP_ASSIGNMENT || kind == WEFT_SESSION_KEEP_ABANDON ||
-           kind == WEFT_SESSION_CLOSE;
+           kind == WEFT_SESSION_CLOSE || kind == WEFT_SESSION_KEEP_SECURE;
+}
+
+static void step_failed(weft_session *s, uint64_t now_ms, weft_status status, const char *detail,
+                        weft_session_actions *out)
+{
+    if (s->at == PHASE_LEAVE) { /* it was a courtesy */
+        weft_session_go(s, PHASE_ABANDON, now_ms);
+    } else if (status == WEFT_E_NOTFOUND && weft_session_secure_delivered(s)) {
+        weft_session_end_accepted(s, now_ms, &s->secure->receipt, out);
+    } else {
+        ask_failed(s, now_ms, status, detail, out);
+    }
 }
 
 static void call_failed(weft_session *s, weft_session_action_kind kind, weft_status status,
@@ -193,6 +210,9 @@ static void call_failed(weft_session *s, weft_session_action_kind kind, weft_sta
         return;
     case WEFT_SESSION_STORE: /* a result that must not leave, or no room for it */
         s->trainer_failures++;
+        weft_session_begin_abandon(s, now_ms, false, detail, out);
+        return;
+    case WEFT_SESSION_MASK:
         weft_session_begin_abandon(s, now_ms, false, detail, out);
         return;
     default:
@@ -213,6 +233,9 @@ static void call_failed(weft_session *s, weft_session_action_kind kind, weft_sta
         return;
     case WEFT_SESSION_PROGRESS:
         ask_failed(s, now_ms, status, detail, out);
+        return;
+    case WEFT_SESSION_STEP:
+        step_failed(s, now_ms, status, detail, out);
         return;
     case WEFT_SESSION_ABANDON:
         abandon_failed(s, now_ms, status, detail, out);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inside of the session, shared by its three files only: session.c (events), session_call.c
- * (the next call, waits, the certificate), session_end.c (ends of assignments, failures).
+ * The inside of the session, shared by its four files only: session.c (events), session_call.c
+ * (the next call, waits, the certificate), session_end.c (ends of assignments, failures),
+ * session_secure.c (secure aggregation).
  * Life of an assignment:
  *
  *   IDLE -> FETCH -> TRAIN -> STORE -> UPLOAD -> (closed) IDLE
+ *   securely:      ... STORE -> STEP... -> MASK -> UPLOAD -> STEP... -> (closed) IDLE
  *
  * with ASK (what does the coordinator hold, does it still want it?) after every failed transfer and
  * after every restart, and ABANDON on the way out. A phase has its call under way (call != 0), or
@@ -22,9 +24,29 @@ typedef enum weft_session_phase {
     PHASE_TRAIN,
     PHASE_STORE,
     PHASE_UPLOAD,
+    PHASE_STEP,
+    PHASE_MASK,
+    PHASE_LEAVE, /* tell the others' coordinator why, once; then ABANDON */
     PHASE_ABANDON,
     PHASE_DONE
 } weft_session_phase;
+
+/* The protocol of the open assignment; made when its update is stored. */
+typedef struct weft_session_secagg {
+    weft_secagg_client *machine; /* owned */
+    uint8_t ctx[WEFT_SECAGG_DIGEST_BYTES];
+    weft_buf state;    /* the machine's, as kept last; secret */
+    weft_buf incoming; /* of the coordinator's message that comes in pieces */
+    uint64_t incoming_bytes;
+    bool handed_in; /* the machine's message was acknowledged */
+    bool masked;    /* the update is the masked vector */
+    bool has_receipt;
+    weft_session_receipt receipt;
+    uint32_t n_peers;
+    weft_secagg_peer peers[WEFT_MAX_SECAGG_NEIGHBOURS];
+    size_t n_masks;
+    weft_prg_stream masks[WEFT_MAX_SECAGG_NEIGHBOURS + 1]; /* during MASK; secret */
+} weft_session_secagg;
 
 struct weft_session {
     const weft_alloc *alloc;
@@ -52,6 +74,9 @@ struct weft_session {
     uint64_t offset; /* next upload starts here */
     bool from_zero;  /* next fetch starts afresh */
     bool declined;
+    weft_session_secagg *secure; /* owned, or NULL */
+    uint8_t left[256];           /* LEAVE: the last message to the coordinator */
+    size_t n_left;
     char reason[WEFT_SESSION_TEXT_BYTES]; /* why it ends */
     char text[WEFT_SESSION_TEXT_BYTES];   /* of notices and FINISH */
 };
@@ -86,6 +111,28 @@ bool weft_session_expired(const weft_session *s);
 void weft_session_advance(weft_session *s, uint64_t now_ms, weft_session_actions *out);
 /* While a transfer or the training is under way: renew the lease. */
 void weft_session_tick(weft_session *s, uint64_t now_ms, weft_session_actions *out);
+
+/* ---- session_secure.c ----------------------------------------------------------------------- */
+
+/* Before training: does the memory forbid this session? WEFT_E_AUTH with the reason, or a failure
+ * of the memory. */
+WEFT_NODISCARD weft_status weft_session_secure_check(const weft_session *s, weft_err *err);
+/* After a restart, with what the record says. */
+void weft_session_secure_restore(weft_session *s, const weft_session_record *record);
+/* Go on with an assignment whose update is stored: where it stands. */
+void weft_session_secure_go(weft_session *s, uint64_t now_ms, weft_session_actions *out);
+void weft_session_secure_step(const weft_session *s, weft_session_action *action);
+void weft_session_on_stepped(weft_session *s, const weft_session_event *event, uint64_t now_ms,
+                             weft_session_actions *out);
+void weft_session_on_masked(weft_session *s, const weft_session_event *event, uint64_t now_ms,
+                            weft_session_actions *out);
+void weft_session_secure_receipt(weft_session *s, const weft_session_receipt *receipt,
+                                 uint64_t now_ms, weft_session_actions *out);
+/* Is the masked input in the coordinator's hands? Then the round counts it, whatever comes. */
+bool weft_session_secure_delivered(const weft_session *s);
+/* Wipe and free; keeps a message to leave with. */
+void weft_session_secure_leave(weft_session *s);
+void weft_session_secure_done(weft_session *s);
 
 /* ---- session_end.c -------------------------------------------------------------------------- */
 

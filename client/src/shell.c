@@ -5,6 +5,7 @@
  */
 #include "base/clock.h"
 #include "client_priv.h"
+#include "crypto/hash.h"
 #include "wire/wire.h"
 
 #include <stdio.h>
@@ -24,7 +25,7 @@ static void log_notice(const weft_client *client, const weft_session_action *n)
 {
     static const char *const words[] = {"",          "connected", "disconnected", "assigned",
                                         "trained",   "uploaded",  "refused",      "declined",
-                                        "abandoned", "renewed"};
+                                        "abandoned", "renewed",   "secure"};
     const weft_session_assignment *a = n->u.notify.assignment;
     const weft_session_notice notice = n->u.notify.notice;
     const bool bad = notice == WEFT_SESSION_DISCONNECTED || notice == WEFT_SESSION_REFUSED ||
@@ -115,7 +116,7 @@ static weft_status finish(weft_client *client, const weft_session_action *f)
     return WEFT_OK;
 }
 
-/* All but TRAIN and STORE, whose result is there when they return. */
+/* All but TRAIN, STORE and MASK, whose result is there when they return. */
 static weft_status perform(weft_client *client, const weft_session_action *action, weft_err *err)
 {
     weft_transport *t = client->transport;
@@ -125,6 +126,9 @@ static weft_status perform(weft_client *client, const weft_session_action *actio
     case WEFT_SESSION_KEEP_ABANDON:
         return weft_outbox_keep_abandon(client->outbox, action->u.keep.reason,
                                         action->u.keep.declined, err);
+    case WEFT_SESSION_KEEP_SECURE:
+        return weft_outbox_keep_secure(client->outbox, action, client->identity.name, unix_now(),
+                                       err);
     case WEFT_SESSION_CLOSE:
         return weft_outbox_close_assignment(client->outbox, action, client->identity.name,
                                             unix_now(), err);
@@ -136,6 +140,9 @@ static weft_status perform(weft_client *client, const weft_session_action *actio
         return upload(client, action, err);
     case WEFT_SESSION_PROGRESS:
         weft_transport_progress(t, action->u.progress.assignment_id, action->u.progress.phase);
+        return WEFT_OK;
+    case WEFT_SESSION_STEP:
+        weft_transport_secure_step(t, action);
         return WEFT_OK;
     case WEFT_SESSION_ABANDON:
         weft_transport_abandon(t, action->u.abandon.assignment_id, action->u.abandon.reason);
@@ -152,6 +159,7 @@ static weft_status perform(weft_client *client, const weft_session_action *actio
         return finish(client, action);
     case WEFT_SESSION_TRAIN:
     case WEFT_SESSION_STORE:
+    case WEFT_SESSION_MASK:
         break;
     }
     WEFT_FAIL(err, WEFT_E_INTERNAL, "action %d", (int)action->kind);
@@ -177,6 +185,10 @@ static bool perform_all(weft_client *client, const weft_session_actions *actions
         if (action->kind == WEFT_SESSION_STORE) {
             weft_client_store(client, action->u.store.assignment, action->u.store.update,
                               &next->event, next->text);
+            return true;
+        }
+        if (action->kind == WEFT_SESSION_MASK) {
+            weft_client_mask(client, action, &next->event, next->text);
             return true;
         }
         weft_err err = WEFT_ERR_INIT;
@@ -271,6 +283,9 @@ static weft_status make_session(weft_client *client, const weft_session_record *
     config.allowed_jobs = client->options.allowed_jobs;
     config.min_cohort = client->options.min_cohort;
     config.require_secure_aggregation = client->options.require_secure_aggregation != 0;
+    config.adversary = (weft_secagg_adversary)client->options.adversary;
+    config.gamma = client->options.gamma;
+    config.secure = &client->secure;
     config.datasets = names;
     config.n_datasets = client->n_datasets;
     config.backoff_max_ms = client->options.connect_backoff_max_ms;
@@ -289,8 +304,10 @@ weft_status weft_client_begin_session(weft_client *client, weft_err *err)
     weft_session_record record;
     weft_arena arena;
     weft_wire_arena_init(&arena, WEFT_MSG_ASSIGNMENT, client->alloc);
+    weft_buf secure;
+    weft_buf_init(&secure, client->alloc, 2U * WEFT_MAX_SECAGG_STATE_BYTES);
     weft_err why = WEFT_ERR_INIT;
-    weft_status status = weft_outbox_load_record(client->outbox, &record, &arena, &why);
+    weft_status status = weft_outbox_load_record(client->outbox, &record, &arena, &secure, &why);
     const bool open = status == WEFT_OK;
     if (status == WEFT_OK || status == WEFT_E_NOTFOUND) {
         weft_files_sweep(client->options.state_dir, open ? record.assignment.assignment_id : 0);
@@ -299,5 +316,9 @@ weft_status weft_client_begin_session(weft_client *client, weft_err *err)
         status = weft_err_set(err, status, why.sys, why.file, why.line, "%s", why.msg);
     }
     weft_arena_done(&arena);
+    if (secure.data) {
+        weft_wipe(secure.data, secure.cap);
+    }
+    weft_buf_done(&secure);
     return status;
 }

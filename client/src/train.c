@@ -187,28 +187,46 @@ static weft_status write_update(weft_client *client, const weft_session_assignme
     update->n_examples = result.n_examples;
     memcpy(update->digest, result.digest, sizeof update->digest);
     if (result.clipped) {
-        weft_log_line(&client->log, WEFT_LOG_INFO,
-                      "event=clipped job=%s round=%u norm=%.6g clip_norm=%.6g", a->job, a->round,
-                      result.norm, a->clip_norm);
+        weft_client_tell_clipped(client, a, result.norm);
     }
     return WEFT_OK;
 }
 
-/* A large update takes its time to be written: the lease goes on. What the coordinator may say
- * meanwhile it says again when the update comes. */
-static weft_status write_leased(weft_client *client, const weft_session_assignment *a,
-                                weft_session_update *update, weft_err *err)
+void weft_client_tell_clipped(const weft_client *client, const weft_session_assignment *a,
+                              double norm)
+{
+    weft_log_line(&client->log, WEFT_LOG_INFO,
+                  "event=clipped job=%s round=%u norm=%.6g clip_norm=%.6g", a->job, a->round, norm,
+                  a->clip_norm);
+}
+
+weft_status weft_client_leased(weft_client *client, const weft_session_assignment *a,
+                               uint64_t bytes, weft_status (*work)(void *self, weft_err *err),
+                               void *self, weft_err *err)
 {
     weft_task_control control = {.client_stop = &client->stop};
     weft_lease lease;
-    if (a->base_bytes <= LARGE_BYTES) {
-        return write_update(client, a, update, err);
+    if (bytes <= LARGE_BYTES) {
+        return work(self, err);
     }
     WEFT_TRY(weft_lease_start(&lease, &control, weft_transport_lend_channel(client->transport),
                               a->assignment_id, a->lease_ms, client->alloc, err));
-    const weft_status status = write_update(client, a, update, err);
+    const weft_status status = work(self, err);
     weft_lease_end(&lease);
     return status;
+}
+
+typedef struct writing {
+    weft_client *client;
+    const weft_session_assignment *assignment;
+    weft_session_update *update;
+} writing;
+
+static weft_status write_bytes(void *self, weft_err *err)
+{
+    const writing *w = self;
+    return (w->assignment->secure_aggregation ? weft_client_encode : write_update)(
+        w->client, w->assignment, w->update, err);
 }
 
 static weft_status store(weft_client *client, const weft_session_assignment *a,
@@ -216,8 +234,9 @@ static weft_status store(weft_client *client, const weft_session_assignment *a,
 {
     weft_session_update update = *given;
     update.total_bytes = 0;
-    if (a->task != WEFT_TASK_EVALUATE) {
-        WEFT_TRY(write_leased(client, a, &update, err));
+    if (a->task != WEFT_TASK_EVALUATE || a->secure_aggregation) {
+        writing w = {client, a, &update};
+        WEFT_TRY(weft_client_leased(client, a, a->base_bytes, write_bytes, &w, err));
     }
     WEFT_TRY(weft_outbox_keep_update(client->outbox, a, &update, must_sync(client, a), err));
     event->u.stored.total_bytes = update.total_bytes;

@@ -64,6 +64,8 @@ void weft_transport_fetch(weft_transport *t, weft_base *base);
 void weft_transport_upload(weft_transport *t, const weft_session_assignment *assignment,
                            const weft_session_update *update, uint64_t offset, const char *path);
 void weft_transport_progress(weft_transport *t, uint64_t assignment_id, const char *phase);
+/** SecureStep. @param step  a STEP action; its message is copied. */
+void weft_transport_secure_step(weft_transport *t, const weft_session_action *step);
 void weft_transport_abandon(weft_transport *t, uint64_t assignment_id, const char *reason);
 /** @param anonymous  over a connection of its own, without the certificate. */
 void weft_transport_renew(weft_transport *t, const char *client, weft_view csr,

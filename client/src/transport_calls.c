@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The seven calls: request bytes out, replies and streams in. Callbacks run inside
+ * The eight calls: request bytes out, replies and streams in. Callbacks run inside
  * weft_transport_step on the owner thread.
  */
 #include "transport_priv.h"
@@ -173,6 +173,42 @@ void weft_transport_progress(weft_transport *t, uint64_t assignment_id, const ch
     weft_transport_begin(t, call, WEFT_SESSION_PROGRESS);
     start_unary(call, t->channel, WEFT_METHOD_PROGRESS, WEFT_MSG_PROGRESS_REQUEST, &msg,
                 WEFT_TRANSPORT_CALL_MS, progress_done);
+}
+
+static void step_done(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const char *text,
+                      weft_rt_message *reply)
+{
+    (void)rpc;
+    weft_transport_call *call = arg;
+    weft_msg_secure_step_reply msg;
+    if (!ended_well(call, code, text) ||
+        !decode_reply(call, &msg, WEFT_MSG_SECURE_STEP_REPLY, reply)) {
+        return;
+    }
+    weft_session_event *e = &call->event;
+    e->u.stepped.state = (weft_session_step)msg.state;
+    e->u.stepped.type = msg.type;
+    e->u.stepped.offset = msg.offset;
+    e->u.stepped.total_bytes = msg.total_bytes;
+    e->u.stepped.piece = msg.message;
+    e->u.stepped.reason = msg.reason;
+    (void)snprintf(call->text, sizeof call->text, "%s", msg.detail ? msg.detail : ""); /* cut */
+    e->u.stepped.detail = call->text;
+    weft_transport_done(call, WEFT_SESSION_STEPPED);
+}
+
+void weft_transport_secure_step(weft_transport *t, const weft_session_action *step)
+{
+    const weft_msg_secure_step_request msg = {.assignment_id =
+                                                  step->u.step.assignment->assignment_id,
+                                              .ctx = {step->u.step.ctx, WEFT_SECAGG_DIGEST_BYTES},
+                                              .message = step->u.step.message,
+                                              .taken = step->u.step.taken,
+                                              .offset = step->u.step.offset,
+                                              .hold_ms = step->u.step.hold_ms};
+    weft_transport_begin(t, &t->main, WEFT_SESSION_STEP);
+    start_unary(&t->main, t->channel, WEFT_METHOD_SECURE_STEP, WEFT_MSG_SECURE_STEP_REQUEST, &msg,
+                (uint32_t)step->u.step.hold_ms + WEFT_TRANSPORT_CALL_MS, step_done);
 }
 
 static void abandon_done(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const char *text,
@@ -407,6 +443,10 @@ void weft_transport_upload(weft_transport *t, const weft_session_assignment *ass
     weft_transport_begin(t, call, WEFT_SESSION_UPLOAD);
     weft_msg_update_header msg;
     weft_convert_update_msg(&msg, assignment, update, offset);
+    if (assignment->secure_aggregation) { /* they are in the vector: nothing of one client leaves */
+        msg.n_examples = 0;
+        msg.metrics.n = 0;
+    }
     t->start = offset;
     t->sent = offset;
     t->total = update->total_bytes;

@@ -109,7 +109,8 @@ static const weft_field receipt[] = {
     WEFT_ROW(weft_msg_receipt, job, 2, NAME, true, WEFT_MAX_NAME_BYTES),
     WEFT_ROW(weft_msg_receipt, round, 3, U32, true, UINT32_MAX),
     WEFT_ROW(weft_msg_receipt, update_digest, 4, DIGEST, false, WEFT_DIGEST_BYTES),
-    WEFT_ROW(weft_msg_receipt, n_examples, 5, U64, true, WEFT_MAX_EXAMPLES),
+    /* 0: with secure aggregation nobody but the client knows */
+    WEFT_ROW(weft_msg_receipt, n_examples, 5, U64, false, WEFT_MAX_EXAMPLES),
     WEFT_ROW(weft_msg_receipt, accepted_unix_ms, 6, I64, false, INT64_MAX),
     WEFT_ROW(weft_msg_receipt, client, 7, NAME, true, WEFT_MAX_NAME_BYTES),
     WEFT_ROW(weft_msg_receipt, signature, 8, DIGEST, true, SIGNATURE_BYTES),

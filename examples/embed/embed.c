@@ -136,7 +136,7 @@ static void on_event(void *arg, const weft_client_event *event)
 {
     static const char *const words[] = {"",         "connected", "disconnected", "assigned",
                                         "trained",  "uploaded",  "refused",      "declined",
-                                        "given up", "renewed"};
+                                        "given up", "renewed",   "secure"};
     (void)arg;
     (void)printf("weft: %s %s %s\n", words[event->kind], event->job, event->detail);
 }

@@ -113,6 +113,10 @@ static weft_status on_action(sim_federation *fed, uint32_t k, const weft_session
         break;
     case WEFT_SESSION_RENEW:
         WEFT_FAIL(err, WEFT_E_INTERNAL, "a simulated client renews a certificate it does not have");
+    case WEFT_SESSION_KEEP_SECURE:
+    case WEFT_SESSION_STEP:
+    case WEFT_SESSION_MASK:
+        WEFT_FAIL(err, WEFT_E_INTERNAL, "this simulation does not aggregate securely");
     case WEFT_SESSION_CANCEL: /* nothing runs beside the call that was answered */
     case WEFT_SESSION_KEEP_ASSIGNMENT:
     case WEFT_SESSION_KEEP_ABANDON:

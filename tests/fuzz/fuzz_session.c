@@ -3,8 +3,10 @@
 /*
  * Whatever the coordinator answers, in whatever order the network fails: at most one main call is
  * under way, a CLOSE is for the open assignment and comes once, nothing follows FINISH, and a wait
- * always ends in a call.
+ * always ends in a call. With secure aggregation: a message leaves only after the state that it
+ * belongs to was kept, masks are made once, and a state is never kept after the end.
  */
+#include "secagg/server.h"
 #include "session.h"
 
 #include <math.h>
@@ -27,7 +29,69 @@ typedef struct world {
     bool open;                     /* KEEP_ASSIGNMENT without CLOSE */
     bool finished;
     uint64_t now;
+    bool kept;      /* KEEP_SECURE came for the open assignment */
+    unsigned masks; /* MASK, of it */
+    uint8_t ctx[WEFT_SECAGG_DIGEST_BYTES];
 } world;
+
+/* ---- a member ------------------------------------------------------------------------------- */
+
+static weft_status fill(void *self, void *out, size_t n, weft_err *err)
+{
+    (void)self;
+    (void)err;
+    for (size_t i = 0; i < n; i++) {
+        ((uint8_t *)out)[i] = (uint8_t)(i * 7 + n);
+    }
+    return WEFT_OK;
+}
+
+static weft_status no_context(void *self, bool *ret, const uint8_t ctx[WEFT_SECAGG_DIGEST_BYTES],
+                              weft_err *err)
+{
+    (void)self;
+    (void)ctx;
+    (void)err;
+    *ret = false;
+    return WEFT_OK;
+}
+
+static weft_status no_round(void *self, uint32_t *ret, const char *job, weft_task task,
+                            weft_err *err)
+{
+    (void)self;
+    (void)job;
+    (void)task;
+    (void)err;
+    *ret = 0;
+    return WEFT_OK;
+}
+
+static const weft_session_secure_config *member(void)
+{
+    static const weft_entropy entropy = {fill, NULL};
+    static weft_sign_key operator_key, invited, key;
+    static weft_member_chain chain;
+    static weft_session_secure_config c;
+    if (!c.federation) {
+        weft_invitation invitation;
+        const uint8_t seed[32] = {1};
+        check(weft_sign_key_from_seed(&operator_key, seed, NULL) == WEFT_OK);
+        check(weft_sign_key_generate(&invited, &entropy, NULL) == WEFT_OK);
+        check(weft_sign_key_generate(&key, &entropy, NULL) == WEFT_OK);
+        check(weft_invitation_make(&invitation, &operator_key, "test", "me", INT64_MAX / 2,
+                                   invited.public_key, NULL) == WEFT_OK);
+        check(weft_member_make(&chain, &invitation, &invited, key.public_key, NULL) == WEFT_OK);
+        c = (weft_session_secure_config){
+            .federation = "test",
+            .operator_public = operator_key.public_key,
+            .member_key = &key,
+            .chain = &chain,
+            .entropy = &entropy,
+            .memory = {.context_used = no_context, .masked_round = no_round}};
+    }
+    return &c;
+}
 
 static const weft_session_dataset offered[] = {{"d"}};
 
@@ -43,6 +107,13 @@ static void take_action(world *w, const weft_session_action *a)
     case WEFT_SESSION_KEEP_ASSIGNMENT:
         check(!w->open && a->u.assignment->model_spec);
         w->open = true;
+        w->kept = false;
+        w->masks = 0;
+        break;
+    case WEFT_SESSION_KEEP_SECURE:
+        check(w->open && a->u.secure.state.size > 0);
+        w->kept = true;
+        memcpy(w->ctx, a->u.secure.ctx, sizeof w->ctx);
         break;
     case WEFT_SESSION_KEEP_ABANDON:
         check(w->open && a->u.keep.reason[0]);
@@ -75,6 +146,8 @@ static void take_action(world *w, const weft_session_action *a)
         break;
     default:
         check(!w->call && !w->lease);
+        check(a->kind != WEFT_SESSION_STEP || w->kept);
+        check(a->kind != WEFT_SESSION_MASK || (w->kept && ++w->masks == 1));
         check(a->kind != WEFT_SESSION_UPLOAD ||
               a->u.upload.offset <= a->u.upload.update->total_bytes);
         w->call = a->kind;
@@ -103,6 +176,24 @@ static void fail_with(weft_session_event *e, weft_session_action_kind kind, uint
     e->u.failed.detail = b & 0x40 ? "x" : NULL;
 }
 
+/* Pieces of a message that begins like a roster of this session and ends in the byte's way. */
+static void answer_step(const world *w, uint8_t b, weft_session_event *e)
+{
+    static uint8_t message[300];
+    memcpy(message, "WS\1", 3);
+    message[3] = (uint8_t)(2 + b / 8 % 4);
+    memcpy(message + 4, w->ctx, sizeof w->ctx);
+    memset(message + 36, b & 1, sizeof message - 36);
+    e->kind = WEFT_SESSION_STEPPED;
+    e->u.stepped.state = (weft_session_step)(b % 5);
+    e->u.stepped.type = message[3];
+    e->u.stepped.total_bytes = b & 64 ? 300 : 100;
+    e->u.stepped.offset = b & 128 ? 100 : 0;
+    e->u.stepped.piece = (weft_view){message + e->u.stepped.offset, b & 32 ? 200 : 100};
+    e->u.stepped.reason = b;
+    e->u.stepped.detail = "so";
+}
+
 /* The answer to the call under way, as the byte says. */
 static void answer(world *w, uint8_t b, weft_session_event *e)
 {
@@ -127,7 +218,10 @@ static void answer(world *w, uint8_t b, weft_session_event *e)
         a.round = 1;
         a.task = (weft_task)(1 + (b >> 5) % 4);
         strcpy(a.dataset, "d");
-        strcpy(a.encoding, "f32");
+        a.secure_aggregation = w->now % 2 == 0;
+        strcpy(a.encoding, a.secure_aggregation ? WEFT_FIXED_ENCODING : "f32");
+        a.secure.policy = (weft_secagg_policy)WEFT_SECAGG_POLICY_INIT;
+        a.secure.max_cohort = 3;
         a.plan = plan;
         a.base_bytes = 8;
         a.clip_norm = 1.0;
@@ -154,6 +248,14 @@ static void answer(world *w, uint8_t b, weft_session_event *e)
         e->kind = WEFT_SESSION_STORED;
         e->u.stored.total_bytes = b & 2 ? 0 : 8;
         memset(e->u.stored.digest, 3, sizeof e->u.stored.digest);
+        break;
+    case WEFT_SESSION_STEP:
+        answer_step(w, b, e);
+        break;
+    case WEFT_SESSION_MASK:
+        e->kind = WEFT_SESSION_MASKED;
+        e->u.masked.total_bytes = 8;
+        memset(e->u.masked.digest, 3, sizeof e->u.masked.digest);
         break;
     case WEFT_SESSION_UPLOAD:
         e->kind = WEFT_SESSION_SUBMITTED;
@@ -220,6 +322,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     c.keep_ms = data[0] & 2 ? 1000 : 1000000;
     c.certificate_until_unix_ms = data[0] & 4 ? 50000 : 0;
     c.seed = data[1];
+    c.secure = data[0] & 8 ? member() : NULL;
+    w.now += data[0] & 16 ? 1 : 0;
     check(weft_session_new(&w.s, &c, NULL, &weft_alloc_std, NULL) == WEFT_OK);
     for (size_t i = 2; i + 1 < size && !w.finished; i += 2) {
         step(&w, data[i], data[i + 1]);

@@ -163,25 +163,36 @@ static void on_renew(void *ctx, weft_rt_call *call, weft_rt_message *message)
 static void give(coordinator *c, weft_rt_call *call)
 {
     const weft_plan plan = WEFT_PLAN_INIT;
-    const weft_msg_assignment a = {.assignment_id = c->assignment_id,
-                                   .job = c->script.job,
-                                   .job_id = 1,
-                                   .round = (uint32_t)c->assignment_id,
-                                   .attempt = 1,
-                                   .task = c->script.task,
-                                   .dataset = "numbers",
-                                   .model_spec = "tensor w 4",
-                                   .data_schema = "",
-                                   .plan = plan,
-                                   .base_digest = {c->base_digest, 32},
-                                   .base_bytes = c->n_params * 4,
-                                   .clip_norm = 1e6,
-                                   .max_examples = 1000,
-                                   .deadline_ms = 60000,
-                                   .lease_ms = c->script.lease_ms,
-                                   .cohort = c->script.cohort,
-                                   .secure_aggregation = c->script.secure_aggregation,
-                                   .encoding = "f32"};
+    const uint32_t round = c->script.round ? c->script.round : (uint32_t)c->assignment_id;
+    weft_msg_assignment a = {.assignment_id = c->assignment_id,
+                             .job = c->script.job,
+                             .job_id = 1,
+                             .round = round,
+                             .attempt = (uint32_t)c->assignment_id,
+                             .task = c->script.task,
+                             .dataset = "numbers",
+                             .model_spec = "tensor w 4",
+                             .data_schema = "",
+                             .plan = plan,
+                             .base_digest = {c->base_digest, 32},
+                             .base_bytes = c->n_params * 4,
+                             .clip_norm = 1e6,
+                             .max_examples = 1000,
+                             .deadline_ms = 60000,
+                             .lease_ms = c->script.lease_ms,
+                             .cohort = c->script.cohort,
+                             .secure_aggregation = c->script.secure_aggregation,
+                             .encoding = "f32"};
+    if (c->script.secure_aggregation) {
+        a.encoding = WEFT_FIXED_ENCODING;
+        a.clip_norm = 100.0;
+        a.secure = (weft_secagg_terms){.policy = WEFT_SECAGG_POLICY_INIT,
+                                       .phase_deadline_ms = 60000,
+                                       .max_cohort = 4,
+                                       .metrics = "accuracy loss"};
+        a.secure.policy.adversary = c->script.curious ? WEFT_SECAGG_CURIOUS : WEFT_SECAGG_ACTIVE;
+        coordinator_secure_begin(c, &a);
+    }
     const weft_msg_check_in_reply answer = {.assignment = &a};
     reply(call, WEFT_MSG_CHECK_IN_REPLY, &answer);
 }
@@ -203,6 +214,7 @@ static void on_check_in(void *ctx, weft_rt_call *call, weft_rt_message *message)
         reply(call, WEFT_MSG_CHECK_IN_REPLY, &answer);
     } else if (c->open || c->assignment_id < c->script.n_assignments) {
         if (!c->open) {
+            coordinator_secure_done(c);
             c->assignment_id++;
             c->open = true;
             c->accepted = false;
@@ -228,6 +240,7 @@ static void on_abandon(void *ctx, weft_rt_call *call, weft_rt_message *message)
     read_message(&in, &msg, WEFT_MSG_ABANDON_REQUEST, message);
     lock(c);
     c->seen.abandons++;
+    coordinator_secure_done(c);
     (void)snprintf(c->seen.reason, sizeof c->seen.reason, "%s", msg.reason);
     assert_int_equal(msg.assignment_id, c->assignment_id);
     c->open = false;
@@ -237,12 +250,35 @@ static void on_abandon(void *ctx, weft_rt_call *call, weft_rt_message *message)
     read_done(&in);
 }
 
+static void on_step(void *ctx, weft_rt_call *call, weft_rt_message *message)
+{
+    coordinator *c = ctx;
+    incoming in;
+    weft_msg_secure_step_request msg;
+    read_message(&in, &msg, WEFT_MSG_SECURE_STEP_REQUEST, message);
+    lock(c);
+    c->seen.steps++;
+    weft_msg_secure_step_reply answer = {.state = WEFT_SECURE_FAILED, .detail = ""};
+    if (c->secure && msg.assignment_id == c->assignment_id) {
+        coordinator_secure_step(c, &msg, &answer);
+    }
+    if (c->script.cut_step) {
+        c->script.cut_step = false;
+        (void)weft_rt_call_fail(call, WEFT_RT_UNAVAILABLE, "the line broke");
+    } else {
+        reply(call, WEFT_MSG_SECURE_STEP_REPLY, &answer);
+    }
+    unlock(c);
+    read_done(&in);
+}
+
 /* ---- receipts ------------------------------------------------------------------------------- */
 
 static void make_receipt(coordinator *c, weft_msg_receipt *ret, uint8_t signature[64], bool forge)
 {
     weft_receipt_fields f = {.assignment_id = c->assignment_id,
-                             .round = (uint32_t)c->assignment_id,
+                             .round =
+                                 c->script.round ? c->script.round : (uint32_t)c->assignment_id,
                              .n_examples = c->seen.n_examples,
                              .accepted_unix_ms = c->accepted_unix_ms};
     (void)snprintf(f.job, sizeof f.job, "%s", c->script.job);
@@ -361,6 +397,7 @@ static void take_header(coordinator *c, weft_rt_call *call, weft_view bytes)
     c->seen.n_examples = h.n_examples;
     c->seen.metrics = h.metrics;
     c->seen.task_bytes = (uint32_t)h.total_bytes;
+    (void)snprintf(c->seen.encoding, sizeof c->seen.encoding, "%s", h.encoding);
     memset(c->update_digest, 0, 32);
     if (h.total_bytes > 0) {
         memcpy(c->update_digest, h.update_digest.data, 32);
@@ -379,7 +416,7 @@ static void take_chunk(coordinator *c, weft_rt_call *call, const weft_view *piec
     weft_chunk chunk;
     size_t data_at = 0;
     assert_ok(weft_chunk_parse(&chunk, &data_at, pieces, n, at, size, &assert_err));
-    if (chunk.offset != c->n_held || chunk.offset + chunk.data_bytes > c->n_params * 4) {
+    if (chunk.offset != c->n_held || chunk.offset + chunk.data_bytes > c->held_bytes) {
         (void)weft_rt_call_fail(call, WEFT_RT_INVALID_ARGUMENT, "a gap");
         return;
     }
@@ -427,7 +464,8 @@ static void on_half_close(void *ctx, weft_rt_call *call)
     uint8_t digest[32];
     assert_ok(weft_sha256(digest, c->held, c->n_held, &assert_err));
     const bool whole = c->n_held == c->seen.task_bytes;
-    if (c->script.late || !c->open) {
+    const bool refused = whole && c->secure && !coordinator_secure_masked(c);
+    if (c->script.late || !c->open || refused) {
         c->script.late = false;
         c->open = false;
         answer.refusal = WEFT_REFUSAL_LATE;
@@ -476,7 +514,7 @@ static weft_rt_code authorize(void *ctx, const char *path, const weft_rt_peer *p
 
 static void listen_at(coordinator *c, const char *address)
 {
-    const weft_rt_method methods[7] = {
+    const weft_rt_method methods[8] = {
         {weft_method_get(WEFT_METHOD_ENROLL)->path, WEFT_RT_UNARY, true, 0, 0, c, on_enroll, NULL,
          NULL, NULL},
         {weft_method_get(WEFT_METHOD_RENEW)->path, WEFT_RT_UNARY, true, 0, 0, c, on_renew, NULL,
@@ -491,6 +529,8 @@ static void listen_at(coordinator *c, const char *address)
          NULL, NULL, NULL},
         {weft_method_get(WEFT_METHOD_ABANDON)->path, WEFT_RT_UNARY, false, 0, 0, c, on_abandon,
          NULL, NULL, NULL},
+        {weft_method_get(WEFT_METHOD_SECURE_STEP)->path, WEFT_RT_UNARY, false, 0, 0, c, on_step,
+         NULL, NULL, NULL},
     };
     memcpy(c->methods, methods, sizeof methods);
     const weft_rt_tls tls = pki_server_tls(&c->keys);
@@ -498,7 +538,7 @@ static void listen_at(coordinator *c, const char *address)
     o.address = address;
     o.tls = &tls;
     o.methods = c->methods;
-    o.n_methods = 7;
+    o.n_methods = 8;
     o.authorize = authorize;
     o.authorize_ctx = c;
     o.n_pollers = 1;
@@ -521,7 +561,8 @@ void coordinator_start(coordinator *c, uint64_t n_params)
                          .certificate_ms = DAY_MS};
     c->n_params = n_params;
     c->base = weft_array(&weft_alloc_std, n_params, sizeof *c->base);
-    c->held = weft_array(&weft_alloc_std, n_params, sizeof *c->base);
+    c->held_bytes = n_params * 4 + 256; /* words behind the parameters of a masked vector */
+    c->held = weft_array(&weft_alloc_std, c->held_bytes, 1);
     for (uint64_t i = 0; i < n_params; i++) {
         c->base[i] = (float)(i % 1000) / 8.0F;
     }
@@ -553,6 +594,7 @@ void coordinator_stop(coordinator *c)
     if (c->server) {
         coordinator_down(c);
     }
+    coordinator_secure_done(c);
     weft_rt_blob_unref(c->blob);
     weft_free(&weft_alloc_std, c->base);
     weft_free(&weft_alloc_std, c->held);

@@ -11,6 +11,7 @@
 #include "model/job.h"
 #include "model/metric.h"
 #include "rt_fixture.h"
+#include "wire/messages.h"
 
 /* What it shall do. Those marked "once" switch themselves off. */
 typedef struct script {
@@ -20,7 +21,16 @@ typedef struct script {
     weft_task task;
     uint32_t cohort;
     uint64_t lease_ms;
-    bool secure_aggregation;
+    bool secure_aggregation; /* with three members more, whom the coordinator plays itself */
+    uint32_t round;          /* of every assignment; 0: the assignment's number */
+    bool curious;            /* secure aggregation against curious coordinators only */
+    bool strange_member;     /* bob has another member key than before */
+    bool cut_step;           /* once: a step is taken, the reply is lost */
+    /* a message of this type goes to alice with a byte changed */
+    uint32_t lie_type;
+    size_t lie_offset;
+    size_t lie_again; /* and another byte, or 0 */
+    uint8_t lie_value;
     const char *job;
     uint64_t cut_fetch_at;  /* once: the stream breaks after so many bytes */
     bool garble_fetch;      /* once: one byte is wrong */
@@ -46,12 +56,21 @@ typedef struct seen {
     uint64_t n_examples;
     weft_metrics metrics;
     uint32_t task_bytes;
+    char encoding[33]; /* of the newest upload */
+    unsigned steps;
+    uint32_t left_reason; /* of the abort message that alice sent; 0: none came */
+    unsigned sums;        /* that came out, each one right */
+    uint64_t sum_weight;
+    weft_metrics sum_metrics;
+    float sum_mean; /* of parameter 0 */
 } seen;
+
+typedef struct secure_side secure_side;
 
 typedef struct coordinator {
     pki keys;
     weft_rt_server *server;
-    weft_rt_method methods[7];
+    weft_rt_method methods[8];
     char address[64];
     weft_sign_key operator_key, receipt_key, invitation_key;
     uint8_t token[32];
@@ -70,11 +89,13 @@ typedef struct coordinator {
     uint64_t n_params;
     uint8_t base_digest[32];
     weft_rt_blob *blob;
-    uint8_t *held; /* [n_params * 4] */
+    uint8_t *held; /* [held_bytes] */
+    size_t held_bytes;
     uint64_t n_held;
     uint8_t update_digest[32];
     int64_t accepted_unix_ms;
     weft_rt_call *holding; /* a check-in that is held, referenced */
+    secure_side *secure;   /* of the open assignment; coordinator_secure.c */
 } coordinator;
 
 /* Keys, a base version of n_params values i / 8, listening. */
@@ -93,5 +114,16 @@ void coordinator_wait_held(coordinator *c);
 seen coordinator_seen(coordinator *c);
 void coordinator_tell(coordinator *c, const script *s);
 script coordinator_script(coordinator *c);
+
+/* ---- coordinator_secure.c; all hold the lock ------------------------------------------------- */
+
+/* A session for the assignment that is about to be given. */
+void coordinator_secure_begin(coordinator *c, const weft_msg_assignment *a);
+void coordinator_secure_done(coordinator *c);
+/* One SecureStep of alice. */
+void coordinator_secure_step(coordinator *c, const weft_msg_secure_step_request *msg,
+                             weft_msg_secure_step_reply *ret);
+/* Alice's masked vector has come whole. @return false: it may not be taken now. */
+bool coordinator_secure_masked(coordinator *c);
 
 #endif

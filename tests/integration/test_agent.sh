@@ -61,7 +61,7 @@ YAML
 start() { # CLIENT SEED OPTIONS...
     local name=$1 seed=$2
     shift 2
-    "$client" run --state "$root/$name" --data "digits=digits:$seed:150" "$@" >>"$root/$name.log" 2>&1 &
+    "$client" run --state "$root/$name" --data "digits=digits:$seed:150" --allow-plain --min-cohort 2 "$@" >>"$root/$name.log" 2>&1 &
     pid[$name]=$!
 }
 ended() { # CLIENT STATUS: it ends by itself with that status
@@ -85,6 +85,8 @@ expect 64 'state DIR is missing' "$client" run --data a=b
 expect 64 'data NAME=PATH is missing' "$client" run --state "$root/x"
 expect 64 'wants NAME=PATH' "$client" run --state "$root/x" --data nothing
 expect 64 'data set that is not given' "$client" run --state "$root/x" --data a=b --schema c=d
+expect 64 'adversary is active or curious' "$client" run --state "$root/x" --data a=b --adversary evil
+expect 64 'gamma wants' "$client" run --state "$root/x" --data a=b --gamma 1
 expect 64 'no such command' "$client" dance --state "$root/x"
 expect 64 'holdout wants' "$client" run --state "$root/x" --data a=b --holdout 1.5
 expect 0 'usage:' "$client" --help

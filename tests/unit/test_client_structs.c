@@ -24,7 +24,7 @@ static const struct {
     {"weft_task_result", 792, sizeof(weft_task_result)},
     {"weft_trainer", 24, sizeof(weft_trainer)},
     {"weft_dataset", 32, sizeof(weft_dataset)},
-    {"weft_client_options", 72, sizeof(weft_client_options)},
+    {"weft_client_options", 88, sizeof(weft_client_options)},
     {"weft_client_event", 56, sizeof(weft_client_event)},
     {"weft_receipt", 200, sizeof(weft_receipt)},
     {"weft_contribution", 56, sizeof(weft_contribution)},

@@ -61,7 +61,6 @@ static weft_session_assignment assignment(void)
                                  .deadline_ms = 60000,
                                  .lease_ms = 3000,
                                  .cohort = 8,
-                                 .secure_aggregation = true,
                                  .encoding = "f32"};
     memset(a.base_digest, 0xAB, sizeof a.base_digest);
     a.plan.learning_rate = 0.125;
@@ -90,13 +89,17 @@ static void put_update_file(const fixture *f, uint64_t id)
 static weft_status load(const fixture *f, weft_session_record *r)
 {
     weft_arena arena;
+    weft_buf secure;
     weft_wire_arena_init(&arena, WEFT_MSG_ASSIGNMENT, &weft_alloc_std);
-    const weft_status status = weft_outbox_load_record(f->o, r, &arena, NULL);
+    weft_buf_init(&secure, &weft_alloc_std, 4096);
+    const weft_status status = weft_outbox_load_record(f->o, r, &arena, &secure, NULL);
     if (status == WEFT_OK) {
         assert_string_equal(r->assignment.model_spec, "tensor w 4");
         assert_string_equal(r->assignment.data_schema, "column a numeric");
     }
     weft_arena_done(&arena);
+    assert_int_equal(secure.size, 0);
+    weft_buf_done(&secure);
     return status;
 }
 
@@ -131,9 +134,12 @@ static void test_open__observers_look_on_while_another_works(void **state)
     assert_ok(weft_outbox_keep_assignment(f.o, &a, 5, &assert_err));
     weft_session_record r;
     weft_arena arena;
+    weft_buf secure;
     weft_wire_arena_init(&arena, WEFT_MSG_ASSIGNMENT, &weft_alloc_std);
-    assert_ok(weft_outbox_load_record(look, &r, &arena, &assert_err));
+    weft_buf_init(&secure, &weft_alloc_std, 4096);
+    assert_ok(weft_outbox_load_record(look, &r, &arena, &secure, &assert_err));
     weft_arena_done(&arena);
+    weft_buf_done(&secure);
     assert_int_equal(weft_outbox_keep_assignment(look, &a, 5, NULL), WEFT_E_DB); /* read-only */
     weft_outbox_free(look);
     end(&f);
@@ -156,7 +162,7 @@ static void test_open__refuses_what_is_not_its_own(void **state)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     weft_err err = WEFT_ERR_INIT;
     assert_int_equal(weft_outbox_open(&f.o, f.path, false, &weft_alloc_std, &err), WEFT_E_STATE);
-    assert_non_null(strstr(err.msg, "has version 99, this weft knows 1"));
+    assert_non_null(strstr(err.msg, "has version 99, this weft knows 2"));
     assert_ok(weft_file_write(path,
                               "this is not a database, but long enough to look like one at "
                               "first sight, for SQLite reads 100 bytes of it before it says",
@@ -178,7 +184,10 @@ static weft_status open_once(const weft_alloc *a, void *arg)
     weft_wire_arena_init(&arena, WEFT_MSG_ASSIGNMENT, a);
     weft_status status = weft_outbox_load_identity(o, &id, &err);
     if (status == WEFT_OK) {
-        status = weft_outbox_load_record(o, &r, &arena, &err);
+        weft_buf secure;
+        weft_buf_init(&secure, a, 4096);
+        status = weft_outbox_load_record(o, &r, &arena, &secure, &err);
+        weft_buf_done(&secure);
     }
     weft_arena_done(&arena);
     weft_outbox_identity_done(&id);
@@ -308,7 +317,7 @@ static void test_assignment__comes_back_as_it_was(void **state)
     assert_int_equal(r.assignment.max_examples, 1000);
     assert_int_equal(r.assignment.lease_ms, 3000);
     assert_int_equal(r.assignment.cohort, 8);
-    assert_true(r.assignment.secure_aggregation);
+    assert_false(r.assignment.secure_aggregation);
     assert_string_equal(r.assignment.encoding, "f32");
     assert_false(r.has_update);
     assert_false(r.abandoning);

@@ -146,6 +146,44 @@ static void expect_declined(weft_session_config config, weft_session_assignment 
     end(&f);
 }
 
+/* Of the memory nothing is known. */
+static weft_status no_context(void *self, bool *ret, const uint8_t ctx[WEFT_SECAGG_DIGEST_BYTES],
+                              weft_err *err)
+{
+    (void)self;
+    (void)ctx;
+    (void)err;
+    *ret = false;
+    return WEFT_OK;
+}
+
+static weft_status no_round(void *self, uint32_t *ret, const char *job, weft_task task,
+                            weft_err *err)
+{
+    (void)self;
+    (void)job;
+    (void)task;
+    (void)err;
+    *ret = 0;
+    return WEFT_OK;
+}
+
+static weft_session_secure_config speaks(void)
+{
+    return (weft_session_secure_config){
+        .federation = "test", .memory = {.context_used = no_context, .masked_round = no_round}};
+}
+
+static weft_session_assignment secure_assignment(void)
+{
+    weft_session_assignment a = assignment();
+    a.secure_aggregation = true;
+    a.secure = (weft_secagg_terms){
+        .policy = WEFT_SECAGG_POLICY_INIT, .max_cohort = 8, .metrics = "accuracy loss"};
+    strcpy(a.encoding, WEFT_FIXED_ENCODING);
+    return a;
+}
+
 static void test_session_on__keeps_to_the_owners_policy(void **state)
 {
     (void)state;
@@ -164,6 +202,36 @@ static void test_session_on__keeps_to_the_owners_policy(void **state)
     expect_declined(plain, a, "does not speak");
 }
 
+/* The coordinator can only be stricter. */
+static void test_session_on__declines_weaker_secure_aggregation(void **state)
+{
+    (void)state;
+    const weft_session_secure_config secure = speaks();
+    weft_session_config c = WEFT_SESSION_CONFIG_INIT;
+    c.secure = &secure;
+    weft_session_assignment a = secure_assignment();
+    a.secure.policy.adversary = WEFT_SECAGG_CURIOUS;
+    expect_declined(c, a, "against curious coordinators");
+    a = secure_assignment();
+    a.secure.policy.gamma = 0.01;
+    expect_declined(c, a, "gamma 0.01");
+    a = secure_assignment();
+    a.secure.policy.min_colluders = 0;
+    expect_declined(c, a, "0 colluders");
+    c.min_cohort = 6;
+    expect_declined(c, secure_assignment(), "3 clients or more; this client wants active");
+    c.min_cohort = 0;
+    a = secure_assignment();
+    a.secure.max_cohort = 0;
+    expect_declined(c, a, "cohort");
+    a = secure_assignment();
+    strcpy(a.encoding, "f32");
+    expect_declined(c, a, "encoding f32");
+    a = secure_assignment();
+    strcpy(a.secure.metrics, "loss ");
+    expect_declined(c, a, "metric");
+}
+
 static void test_session_on__takes_what_the_policy_admits(void **state)
 {
     (void)state;
@@ -173,10 +241,11 @@ static void test_session_on__takes_what_the_policy_admits(void **state)
     f.config.allowed_jobs = "mni*";
     f.config.min_cohort = 8; /* exactly */
     f.config.require_secure_aggregation = true;
-    f.config.can_aggregate_securely = true;
+    const weft_session_secure_config secure = speaks();
+    f.config.secure = &secure;
     begin_with(&f, NULL);
-    weft_session_assignment a = assignment();
-    a.secure_aggregation = true;
+    weft_session_assignment a = secure_assignment();
+    a.secure.policy.min_cohort = 8;
     tick(&f);
     assign(&f, &a);
     EXPECT(&f, WEFT_SESSION_NOTIFY, WEFT_SESSION_KEEP_ASSIGNMENT, WEFT_SESSION_NOTIFY,
@@ -540,6 +609,7 @@ int main(void)
         cmocka_unit_test(test_session_on__refuses_answers_to_nothing),
         cmocka_unit_test(test_session_job_allowed__names_and_prefixes),
         cmocka_unit_test(test_session_on__keeps_to_the_owners_policy),
+        cmocka_unit_test(test_session_on__declines_weaker_secure_aggregation),
         cmocka_unit_test(test_session_on__takes_what_the_policy_admits),
         cmocka_unit_test(test_session_on__declines_nonsense),
         cmocka_unit_test(test_session_new__refuses_bad_settings),

@@ -230,8 +230,12 @@ static bool perform(world *w, const weft_session_action *a, weft_session_event *
         return false;
     case WEFT_SESSION_ABANDON:
     case WEFT_SESSION_RENEW:
+    case WEFT_SESSION_KEEP_SECURE:
+    case WEFT_SESSION_STEP:
+    case WEFT_SESSION_MASK:
     case WEFT_SESSION_CANCEL:
-        fail_msg("nothing here abandons, renews or cancels, but action %d came", (int)a->kind);
+        fail_msg("nothing here abandons, renews, masks or cancels, but action %d came",
+                 (int)a->kind);
         return false;
     case WEFT_SESSION_NOTIFY:
     default:

@@ -157,13 +157,21 @@ typedef enum weft_log_severity {
     WEFT_SEVERITY_DEBUG = 3
 } weft_log_severity;
 
+/** Whom secure aggregation is to withstand. */
+typedef enum weft_policy_adversary {
+    WEFT_POLICY_CURIOUS =
+        1,                 /* a coordinator that keeps to the protocol and looks at what it gets */
+    WEFT_POLICY_ACTIVE = 2 /* a coordinator that lies */
+} weft_policy_adversary;
+
 typedef struct weft_client_options {
     size_t size;
     const char *state_dir; /* created 0700 where missing; one client per folder (locked) */
     /* the owner's policy, checked on every assignment; the coordinator can only be stricter */
     const char *allowed_jobs;       /* comma-separated names or prefixes with '*'; NULL: all */
     uint32_t min_cohort;            /* refuse rounds with fewer clients; default 0 */
-    int require_secure_aggregation; /* default 0 until the federation offers it */
+    int require_secure_aggregation; /* default 0; 0 lets the coordinator see this client's updates
+                                     */
     /* the network */
     const char *http_proxy; /* "http://host:port"; NULL: direct, whatever the environment says */
     uint32_t connect_backoff_max_ms; /* default 20000 */
@@ -176,10 +184,15 @@ typedef struct weft_client_options {
      * quicker one survives the process, but a power cut costs its training again. Default 1000;
      * 0: wait for the disk in any case. */
     uint32_t sync_above_ms;
+    /* the owner's policy for secure aggregation (docs/threat-model.md) */
+    int adversary; /* weft_policy_adversary; default active: jobs that only guard against less are
+                      declined */
+    double gamma;  /* and those that guard against a smaller fraction of colluders; default 0.05 */
 } weft_client_options;
 #define WEFT_CLIENT_OPTIONS_INIT                                                                   \
     {                                                                                              \
-        sizeof(weft_client_options), NULL, NULL, 0, 0, NULL, 20000, 0, NULL, NULL, 0, 1000         \
+        sizeof(weft_client_options), NULL, NULL, 0, 0, NULL, 20000, 0, NULL, NULL, 0, 1000,        \
+            WEFT_POLICY_ACTIVE, 0.05                                                               \
     }
 
 /**
@@ -248,11 +261,12 @@ typedef enum weft_client_event_kind {
     WEFT_CLIENT_DISCONNECTED, /* detail: why, and when it tries again */
     WEFT_CLIENT_ASSIGNED,
     WEFT_CLIENT_TRAINED,
-    WEFT_CLIENT_UPLOADED, /* receipt is there */
-    WEFT_CLIENT_REFUSED,  /* by the coordinator; detail: reason */
-    WEFT_CLIENT_DECLINED, /* by this client's policy; detail: reason */
-    WEFT_CLIENT_ABANDONED,
-    WEFT_CLIENT_RENEWED /* certificate */
+    WEFT_CLIENT_UPLOADED,  /* receipt is there */
+    WEFT_CLIENT_REFUSED,   /* by the coordinator; detail: reason */
+    WEFT_CLIENT_DECLINED,  /* by this client's policy; detail: reason */
+    WEFT_CLIENT_ABANDONED, /* detail: reason; "secure aggregation: ..." when another party lied */
+    WEFT_CLIENT_RENEWED,   /* certificate */
+    WEFT_CLIENT_SECURE     /* secure aggregation took a step; detail: which; "done" is the last */
 } weft_client_event_kind;
 
 typedef struct weft_client_event {
