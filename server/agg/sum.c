@@ -73,8 +73,10 @@ size_t weft_sum_kernels(weft_sum_kernel *ret[WEFT_SUM_MAX_KERNELS])
 
 weft_sum_kernel *weft_sum_kernel_best(void)
 {
-    weft_sum_kernel *all[WEFT_SUM_MAX_KERNELS];
-    return all[weft_sum_kernels(all) - 1];
+    weft_sum_kernel *all[WEFT_SUM_MAX_KERNELS] = {NULL};
+    const size_t n = weft_sum_kernels(all);
+    weft_sum_kernel *fastest = all[n - 1];
+    return fastest;
 }
 
 int weft_sum_grid(uint32_t cohort, uint64_t max_examples, double clip_norm)
