@@ -162,7 +162,7 @@ static weft_status mask_all(masking *m, weft_err *err)
     return WEFT_OK;
 }
 
-static weft_status mask(void *self, weft_err *err)
+static weft_status mask_file(void *self, weft_err *err)
 {
     masking *m = self;
     char path[WEFT_CLIENT_MAX_PATH];
@@ -181,15 +181,15 @@ static weft_status mask(void *self, weft_err *err)
     return status;
 }
 
-void weft_client_mask(weft_client *client, const weft_session_action *action,
+void weft_client_mask(weft_client *client, const weft_session_action *mask,
                       weft_session_event *event, char text[WEFT_SESSION_TEXT_BYTES])
 {
     weft_err err = WEFT_ERR_INIT;
     memset(event, 0, sizeof *event);
-    masking m = {.client = client, .action = action, .event = event};
+    masking m = {.client = client, .action = mask, .event = event};
     event->kind = WEFT_SESSION_MASKED;
     const weft_status status = weft_client_leased(
-        client, action->u.mask.assignment, action->u.mask.update->total_bytes, mask, &m, &err);
+        client, mask->u.mask.assignment, mask->u.mask.update->total_bytes, mask_file, &m, &err);
     if (status != WEFT_OK) {
         (void)snprintf(text, WEFT_SESSION_TEXT_BYTES, "%s", err.msg);
         event->kind = WEFT_SESSION_FAILED;

@@ -305,7 +305,7 @@ weft_status weft_client_begin_session(weft_client *client, weft_err *err)
     weft_arena arena;
     weft_wire_arena_init(&arena, WEFT_MSG_ASSIGNMENT, client->alloc);
     weft_buf secure;
-    weft_buf_init(&secure, client->alloc, 2U * WEFT_MAX_SECAGG_STATE_BYTES);
+    weft_buf_init(&secure, client->alloc, (size_t)2 * WEFT_MAX_SECAGG_STATE_BYTES);
     weft_err why = WEFT_ERR_INIT;
     weft_status status = weft_outbox_load_record(client->outbox, &record, &arena, &secure, &why);
     const bool open = status == WEFT_OK;
