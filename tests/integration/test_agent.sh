@@ -169,12 +169,17 @@ grep -q 'lonely is canceled' "$root/watched.log" || fail "the watch says: $(cat 
 # ---- the owner's policy, revocation -------------------------------------------------------------------
 submit third 1
 start alice 1 --allow 'first,sec*'
-start bob 2
-for _ in $(seq 200); do
-    "$client" history --state "$root/alice" | grep -q 'third .*declined: job third is not among' && break
-    sleep 0.1
-done
-expect 0 'declined: job third is not among' "$client" history --state "$root/alice"
+"$client" run --state "$root/bob" --data digits=digits:2:150 --min-cohort 2 >>"$root/bob.log" 2>&1 & # no plain jobs
+pid[bob]=$!
+declines() { # CLIENT REASON
+    for _ in $(seq 200); do
+        "$client" history --state "$root/$1" | grep -q "third .*declined: $2" && break
+        sleep 0.1
+    done
+    expect 0 "third .*declined: $2" "$client" history --state "$root/$1"
+}
+declines alice 'job third is not among'
+declines bob 'no secure aggregation'
 "$weft" client revoke alice --reason 'left us' >/dev/null
 ended alice 2
 grep -q 'the client has ended: .*revoked' "$root/alice.log" || fail 'alice was not told that she is revoked'
