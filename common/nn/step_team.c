@@ -119,6 +119,7 @@ static void back_conv(void *arg, uint32_t index, uint32_t n)
     }
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the workers write it */
 void weft_step_conv_backward(weft_net *net, weft_step *step, float *dx, float *dy, const float *x,
                              const weft_sink *sink)
 {
@@ -155,6 +156,7 @@ static void back_dense(void *arg, uint32_t index, uint32_t n)
     weft_dense_back(d, &j->dense, (uint32_t)first, (uint32_t)last);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the workers write it */
 void weft_step_dense_backward(weft_net *net, weft_step *step, float *dx, float *dy, const float *x,
                               const weft_sink *sink)
 {

@@ -65,7 +65,7 @@ static uint32_t greatest_below(uint32_t n, uint32_t a, uint32_t k, double bound)
 static double ln_disconnected(uint32_t n, uint32_t b, uint32_t k)
 {
     if (k > b) {
-        return -INFINITY;
+        return -HUGE_VAL;
     }
     return log(n) + log((double)n - k - 1.0) - M_LN2 + ln_factorial(b) +
            ln_factorial((double)n - k) - ln_factorial(n) - ln_factorial((double)b - k);
@@ -183,7 +183,7 @@ static weft_status complete_graph(weft_secagg_params *p, const weft_secagg_polic
     p->t = policy->adversary == WEFT_SECAGG_ACTIVE ? (p->n - 1 + p->colluders) / 2 + 1
                                                    : p->colluders + 1;
     p->t = p->t < 2 ? 2 : p->t;
-    p->log2_failure = -INFINITY;
+    p->log2_failure = -HUGE_VAL;
     if (p->k > WEFT_MAX_SECAGG_NEIGHBOURS) {
         WEFT_FAIL(err, WEFT_E_LIMIT,
                   "%u clients need more than %u neighbours each: lower gamma %g or delta %g", p->n,

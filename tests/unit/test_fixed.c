@@ -250,7 +250,7 @@ static void test_grid__limits(void **state)
     assert_int_equal(weft_fixed_grid_make(&g, &l, NULL), WEFT_E_INVALID);
     l = layout_of(WEFT_MAX_PARAMS + 1, 10, 1.0, 1);
     assert_int_equal(weft_fixed_grid_make(&g, &l, NULL), WEFT_E_INVALID);
-    l = layout_of(1, 10, NAN, 1);
+    l = layout_of(1, 10, (double)NAN, 1);
     assert_int_equal(weft_fixed_grid_make(&g, &l, NULL), WEFT_E_INVALID);
     l = layout_of(1, 10, 1.0, 1);
     memcpy(l.metrics[1], "accuracy", 9);

@@ -375,9 +375,11 @@ static void test_decode__reads_the_generated_struct(void **state)
     char spec[] = "input 2\n";
     char encoding[] = "f32";
     char optimizer[] = "adam";
-    Weft__V1__TrainingPlan plan = WEFT__V1__TRAINING_PLAN__INIT;
-    Weft__V1__Assignment assignment = WEFT__V1__ASSIGNMENT__INIT;
+    Weft__V1__TrainingPlan plan;
+    Weft__V1__Assignment assignment;
     Weft__V1__CheckInReply reply = WEFT__V1__CHECK_IN_REPLY__INIT;
+    weft__v1__training_plan__init(&plan);
+    weft__v1__assignment__init(&assignment);
     plan.optimizer = optimizer;
     plan.learning_rate = 0.125;
     plan.beta1 = 0.5;

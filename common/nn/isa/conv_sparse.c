@@ -148,6 +148,7 @@ typedef struct windows {
 } windows;
 
 /* Lay the arrays out at scratch (NULL: not yet); returns the values needed. */
+/* NOLINTNEXTLINE(readability-non-const-parameter): the arrays are written */
 static size_t lay_out(windows *s, const weft_conv *c, float *scratch)
 {
     weft_frame_arena a = {scratch, 0};
@@ -246,7 +247,7 @@ static void winners(const weft_conv *c, windows *s, const float *dy, const uint8
 static void all_filters(const weft_conv *c, windows *s)
 {
     for (uint32_t co = 0; co < c->cout; co++) {
-        s->list.at[co] = (uint32_t)(co * c->kh * s->f.padded);
+        s->list.at[co] = (uint32_t)((size_t)co * c->kh * s->f.padded);
     }
     s->list.n = c->cout;
 }

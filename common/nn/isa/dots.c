@@ -182,7 +182,7 @@ void weft_dots(float *c, size_t c_stride, size_t m, size_t n, size_t k, float al
         size_t row = 0;
         for (size_t i = 0; i < pieces; i++) {
             const size_t rows = m / pieces + (i < m % pieces);
-            _Alignas(64) float out[A_ROWS][B_ROWS];
+            _Alignas(64) float out[A_ROWS][B_ROWS] = {{0.0F}};
             dots_columns(out, &j, rows, columns);
             for (size_t r = 0; r < rows; r++) {
                 float *to = c + (row + r) * c_stride + column;
