@@ -34,6 +34,15 @@ typedef struct weft_secagg_terms {
 void weft_secagg_terms_make(weft_secagg_terms *ret, const weft_job_def *def, weft_task task);
 
 /**
+ * Can a job be aggregated securely with any cohort that it allows? Parameters for its smallest and
+ * largest session, training and evaluation, and their grids.
+ * @param n_params  of the model.
+ * @return WEFT_E_INVALID, WEFT_E_LIMIT: no, and what to change. A plain job passes.
+ */
+WEFT_NODISCARD weft_status weft_secagg_terms_check(const weft_job_def *def, uint64_t n_params,
+                                                   weft_err *err);
+
+/**
  * The grid of an assignment's vector.
  * @param n_params      of the model (base_bytes / 4); not looked at for EVALUATE, whose vector
  * holds metrics only.

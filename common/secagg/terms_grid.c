@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The grid that the terms of an assignment stand for. */
+/* The grid that the terms of an assignment stand for, and whether a job's terms can be met. */
 #include "secagg/terms.h"
 
 #include <string.h>
@@ -34,4 +34,26 @@ weft_status weft_secagg_terms_grid(weft_fixed_grid *ret, const weft_secagg_terms
     layout.max_examples = max_examples;
     WEFT_TRY(split_metrics(&layout, terms->metrics, err));
     return weft_fixed_grid_make(ret, &layout, err);
+}
+
+static weft_status check_task(const weft_job_def *def, weft_task task, uint64_t n_params,
+                              weft_err *err)
+{
+    weft_secagg_terms terms;
+    weft_fixed_grid grid;
+    weft_secagg_params params;
+    weft_secagg_terms_make(&terms, def, task);
+    WEFT_TRY(weft_secagg_terms_grid(&grid, &terms, task, n_params, def->clip_norm,
+                                    def->max_examples, err));
+    WEFT_TRY(weft_secagg_params_find(&params, terms.policy.min_cohort, &terms.policy, err));
+    return weft_secagg_params_find(&params, terms.max_cohort, &terms.policy, err);
+}
+
+weft_status weft_secagg_terms_check(const weft_job_def *def, uint64_t n_params, weft_err *err)
+{
+    if (!def->secure_aggregation) {
+        return WEFT_OK;
+    }
+    WEFT_TRY(check_task(def, def->task, n_params, err));
+    return def->eval_clients > 0 ? check_task(def, WEFT_TASK_EVALUATE, n_params, err) : WEFT_OK;
 }

@@ -249,6 +249,7 @@ weft_status sim_client_reply(sim_federation *fed, const weft_action *action, wef
         event.kind = WEFT_SESSION_ABANDONED;
         return sim_client_on(fed, k, &event, err);
     case WEFT_REPLY_JOB:
+    case WEFT_REPLY_SECURE:
     case WEFT_REPLY_ERROR:
     default:
         WEFT_FAIL(err, WEFT_E_INTERNAL, "client %s: %s", fed->clients[k].name,

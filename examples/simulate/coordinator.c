@@ -147,6 +147,8 @@ static weft_status on_action(sim_federation *fed, const weft_action *action, wef
         return WEFT_OK;
     case WEFT_ACTION_PERSIST_VERSION:
     case WEFT_ACTION_PERSIST_ELIGIBLE:
+    case WEFT_ACTION_PERSIST_SECURE:
+    case WEFT_ACTION_PERSIST_SECURE_OVER:
     case WEFT_ACTION_DROP_UPDATE: /* a task is given back after the answer to its upload */
     case WEFT_ACTION_PUBLISH:     /* done when the version was made */
     case WEFT_ACTION_CANCEL_CALLS:

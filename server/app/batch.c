@@ -127,6 +127,10 @@ static weft_status persist(weft_daemon *d, const weft_action *action, weft_err *
         return weft_store_put_version(d->store, &action->u.version, err);
     case WEFT_ACTION_PERSIST_ELIGIBLE:
         return weft_store_put_eligible(d->store, &action->u.eligible, err);
+    case WEFT_ACTION_PERSIST_SECURE:
+        return weft_store_put_secure(d->store, &action->u.secure, err);
+    case WEFT_ACTION_PERSIST_SECURE_OVER:
+        return weft_store_end_secure(d->store, &action->u.secure_over, err);
     case WEFT_ACTION_REPLY:
     case WEFT_ACTION_OPEN_SUM:
     case WEFT_ACTION_FOLD:
@@ -146,7 +150,8 @@ static bool is_persist(weft_action_kind kind)
 {
     return kind == WEFT_ACTION_PERSIST_JOB || kind == WEFT_ACTION_PERSIST_ROUND ||
            kind == WEFT_ACTION_PERSIST_ASSIGNMENT || kind == WEFT_ACTION_PERSIST_VERSION ||
-           kind == WEFT_ACTION_PERSIST_ELIGIBLE;
+           kind == WEFT_ACTION_PERSIST_ELIGIBLE || kind == WEFT_ACTION_PERSIST_SECURE ||
+           kind == WEFT_ACTION_PERSIST_SECURE_OVER;
 }
 
 /* ---- what waits ------------------------------------------------------------------------------ */
@@ -174,6 +179,9 @@ static bool own_rows(weft_daemon *d, weft_action *a)
         const uint8_t *base = a->u.sum.base;
         a->u.sum.base = copy(d, base, WEFT_DIGEST_BYTES);
         good = !base || a->u.sum.base;
+        if (a->u.sum.secure) { /* the core may let go of it before the batch ends */
+            (void)weft_secure_session_ref(a->u.sum.secure);
+        }
     } else if (a->kind == WEFT_ACTION_REPLY && a->u.reply.kind == WEFT_REPLY_ASSIGNMENT) {
         weft_assignment_view *view = &a->u.reply.u.assignment;
         view->row = copy(d, view->row, sizeof *view->row);
@@ -182,6 +190,10 @@ static bool own_rows(weft_daemon *d, weft_action *a)
     } else if (a->kind == WEFT_ACTION_REPLY && a->u.reply.kind == WEFT_REPLY_RECEIPT) {
         a->u.reply.u.receipt = copy(d, a->u.reply.u.receipt, sizeof *a->u.reply.u.receipt);
         good = a->u.reply.u.receipt != NULL;
+    } else if (a->kind == WEFT_ACTION_REPLY && a->u.reply.kind == WEFT_REPLY_SECURE) {
+        weft_view *piece = &a->u.reply.u.secure.piece;
+        piece->data = copy(d, piece->data, piece->size);
+        good = piece->size == 0 || piece->data;
     } else if (a->kind == WEFT_ACTION_REPLY && a->u.reply.kind == WEFT_REPLY_PROGRESS) {
         const weft_assignment_row *row = a->u.reply.u.progress.accepted;
         a->u.reply.u.progress.accepted = copy(d, row, sizeof *row);
@@ -275,6 +287,16 @@ void weft_batch_after(weft_daemon *d, weft_batch_fn run, void *arg)
     }
 }
 
+/* A session that an action of the batch kept. */
+static void let_go(const weft_effect *e)
+{
+    const weft_action_kind kind = e->action.kind;
+    if (e->kind == EFFECT_ACTION && (kind == WEFT_ACTION_OPEN_SUM || kind == WEFT_ACTION_FINISH ||
+                                     kind == WEFT_ACTION_DROP_SUM)) {
+        weft_secure_session_unref(e->action.u.sum.secure);
+    }
+}
+
 /* ---- the end --------------------------------------------------------------------------------- */
 
 static void run_effects(weft_daemon *d, weft_effect *e)
@@ -283,6 +305,7 @@ static void run_effects(weft_daemon *d, weft_effect *e)
         switch (e->kind) {
         case EFFECT_ACTION:
             weft_effects_action(d, &e->action);
+            let_go(e);
             break;
         case EFFECT_REPLY:
             weft_rpc_reply_bytes(e->call, e->data, e->size);
@@ -302,6 +325,7 @@ static void give_up(weft_daemon *d)
     weft_log_line(d->log, WEFT_LOG_ERROR, "event=batch_failed status=\"%s\" error=\"%s\"",
                   weft_status_name(d->batch.failure.code), d->batch.failure.msg);
     for (weft_effect *e = d->batch.first; e; e = e->next) {
+        let_go(e);
         if (e->kind == EFFECT_REPLY) {
             weft_rpc_fail_unavailable(e->call, "the coordinator could not keep this: try again");
             weft_rpc_call_unref(e->call);

@@ -81,6 +81,9 @@ static void finished(void *owner, const weft_round_result *result)
     memcpy(event.u.finished.version, result->version, sizeof event.u.finished.version);
     event.u.finished.bytes = result->bytes;
     event.u.finished.reason = result->reason;
+    event.u.finished.task = result->task;
+    event.u.finished.totals = result->totals;
+    event.u.finished.liars = result->liars;
     weft_batch_feed(owner, &event);
 }
 

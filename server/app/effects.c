@@ -208,7 +208,7 @@ void weft_effects_action(weft_daemon *d, const weft_action *action)
         break;
     case WEFT_ACTION_DROP_SUM:
         weft_rounds_drop(d->rounds, action->u.sum.job_id, action->u.sum.round,
-                         action->u.sum.attempt);
+                         action->u.sum.attempt, action->u.sum.task);
         break;
     case WEFT_ACTION_DROP_UPDATE:
         weft_effects_drop_update(d, action->u.fold.assignment_id);
@@ -232,6 +232,8 @@ void weft_effects_action(weft_daemon *d, const weft_action *action)
     case WEFT_ACTION_PERSIST_ASSIGNMENT:
     case WEFT_ACTION_PERSIST_VERSION:
     case WEFT_ACTION_PERSIST_ELIGIBLE:
+    case WEFT_ACTION_PERSIST_SECURE:
+    case WEFT_ACTION_PERSIST_SECURE_OVER:
         break; /* done in the batch's transaction */
     }
 }

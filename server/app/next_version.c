@@ -21,18 +21,18 @@ static weft_status make_window(const pass *p, uint64_t first, uint64_t n, weft_e
     float *at = p->next + first;
     float *out = p->scratch ? p->scratch : at;
     const size_t size = (size_t)n * sizeof *out;
-    WEFT_TRY(v->aggregator->finish_range(out, v->base + first, v->sum, first, n, err));
+    WEFT_TRY(v->finish(v->sum, out, v->base + first, first, n, err));
     WEFT_TRY(weft_model_writer_add(p->writer, out, size, err));
     if (out != at && !weft_bytes_zero(out, size)) {
         memcpy(at, out, size);
     }
-    weft_memory_unload(v->acc, (size_t)first * sizeof(int64_t), (size_t)n * sizeof(int64_t));
+    weft_memory_unload(v->acc, (size_t)first * v->acc_width, (size_t)n * v->acc_width);
     return WEFT_OK;
 }
 
 static weft_status make_all(const pass *p, uint8_t *ret_digest, weft_err *err)
 {
-    const uint64_t n_params = weft_sum_n_params(p->v->sum);
+    const uint64_t n_params = p->v->n_params;
     for (uint64_t first = 0; first < n_params; first += WINDOW) {
         const uint64_t left = n_params - first;
         WEFT_TRY(make_window(p, first, left < WINDOW ? left : WINDOW, err));
@@ -44,7 +44,7 @@ static weft_status make_all(const pass *p, uint8_t *ret_digest, weft_err *err)
 weft_status weft_next_version_make(weft_memory *ret, uint8_t ret_digest[WEFT_DIGEST_BYTES],
                                    const weft_next_version *v, weft_err *err)
 {
-    const uint64_t bytes = weft_sum_n_params(v->sum) * sizeof(float);
+    const uint64_t bytes = v->n_params * sizeof(float);
     /* a mapping is zeros, where windows of zeros are left out; the heap is written throughout */
     WEFT_TRY(weft_memory_take(ret, bytes, weft_store_dir(v->store), v->alloc, err));
     pass p = {.v = v, .next = ret->data};

@@ -6,17 +6,20 @@
 #ifndef WEFT_APP_NEXT_VERSION_H
 #define WEFT_APP_NEXT_VERSION_H
 
-#include "agg/agg.h"
 #include "app/memory.h"
 #include "store/models.h"
 
 /* Everything is borrowed. */
 typedef struct weft_next_version {
     weft_store *store;
-    const weft_aggregator *aggregator;
-    const weft_sum *sum;
+    /* the new weights [n] of parameters [first, first + n), from theirs of the base */
+    weft_status (*finish)(void *sum, float *next, const float *base, uint64_t first, uint64_t n,
+                          weft_err *err);
+    void *sum;
+    uint64_t n_params;
     const weft_memory *acc; /* the sum's memory; where it is a mapping, it leaves behind the pass */
-    const float *base;      /* [parameters of the sum] */
+    size_t acc_width;       /* its bytes a parameter */
+    const float *base;      /* [n_params] */
     const char *model_spec;
     const char *data_schema; /* or NULL */
     const weft_alloc *alloc;

@@ -50,6 +50,21 @@ static void progress(weft_daemon *d, weft_rpc_call *call)
     weft_batch_feed(d, &event);
 }
 
+static void secure_step(weft_daemon *d, weft_rpc_call *call)
+{
+    const weft_msg_secure_step_request *request = call->msg;
+    weft_event event = {.kind = WEFT_EVENT_SECURE_STEP, .client = call->name};
+    event.u.secure.assignment_id = request->assignment_id;
+    memcpy(event.u.secure.ctx, request->ctx.data, sizeof event.u.secure.ctx); /* decoded: 32 */
+    event.u.secure.message = request->message;
+    event.u.secure.taken = request->taken;
+    event.u.secure.offset = request->offset;
+    event.u.secure.hold_ms = request->hold_ms;
+    event.call = weft_daemon_hold(d, call);
+    weft_batch_feed(d, &event);
+    weft_rpc_call_forget(call); /* it may be held for long */
+}
+
 static void abandon(weft_daemon *d, weft_rpc_call *call)
 {
     const weft_msg_abandon_request *request = call->msg;
@@ -147,8 +162,7 @@ void weft_requests_on_request(void *owner, weft_rpc_call *call)
         query(d, call);
         break;
     case WEFT_METHOD_SECURE_STEP:
-        weft_rpc_fail(call, WEFT_E_STATE, "no round of secure aggregation is open");
-        weft_rpc_call_unref(call);
+        secure_step(d, call);
         break;
     case WEFT_METHOD_FETCH_MODEL:
     case WEFT_METHOD_SUBMIT_UPDATE:

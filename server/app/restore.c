@@ -27,6 +27,10 @@ void weft_daemon_note(weft_daemon *d, const weft_assignment_row *row)
                                 .durability = job->def->durability};
     const uint8_t *base = row->task == WEFT_TASK_EVALUATE ? round->version : round->base;
     memcpy(note.base, base, sizeof note.base);
+    const weft_secure_session *session = weft_core_secure(d->core, row->job_id);
+    if (session) {
+        note.masked_bytes = weft_fixed_bytes(weft_secure_session_grid(session));
+    }
     if (row->task == WEFT_TASK_EVALUATE) {
         note.max_examples = WEFT_MAX_EXAMPLES; /* a weight of metrics only */
     }
@@ -95,6 +99,11 @@ static weft_status restore_assignment(void *arg, const weft_assignment_row *row,
     return WEFT_OK;
 }
 
+static weft_status restore_secure(void *arg, const weft_secure_row *row, weft_err *err)
+{
+    return weft_core_restore_secure(((weft_daemon *)arg)->core, row, err);
+}
+
 static weft_status fill(weft_daemon *d, weft_err *err)
 {
     uint64_t next_job = 0;
@@ -102,6 +111,7 @@ static weft_status fill(weft_daemon *d, weft_err *err)
     WEFT_TRY(weft_store_restore_jobs(d->store, restore_job, d, err));
     WEFT_TRY(weft_store_restore_rounds(d->store, restore_round, d, err));
     WEFT_TRY(weft_store_restore_assignments(d->store, restore_assignment, d, err));
+    WEFT_TRY(weft_store_restore_secure(d->store, restore_secure, d, err));
     WEFT_TRY(weft_store_next_ids(d->store, &next_job, &next_assignment, err));
     weft_actions *actions = &d->batch.actions;
     actions->n = 0;
@@ -116,6 +126,9 @@ weft_status weft_daemon_restore(weft_daemon *d, weft_err *err)
     config.come_back_ms = d->config.come_back_ms;
     config.max_hold_ms = d->config.hold_ms;
     config.max_jobs = d->config.max_jobs;
+    config.federation = d->host.federation;
+    memcpy(config.operator_public, weft_auth_operator_public(d->auth),
+           sizeof config.operator_public);
     WEFT_TRY(d->entropy->fill(d->entropy->self, &config.pace_seed, sizeof config.pace_seed, err));
     weft_core_free(d->core);
     d->core = NULL;

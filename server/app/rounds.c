@@ -3,7 +3,10 @@
  */
 #include "app/rounds.h"
 
+#include "agg/agg.h"
+#include "agg/masked.h"
 #include "app/next_version.h"
+#include "app/unmask.h"
 
 #include <pthread.h>
 #include <string.h>
@@ -31,15 +34,20 @@ typedef struct round_sum {
     bool base_pinned;
     /* shared with workers */
     pthread_mutex_t lock;
-    weft_sum *sum;    /* made by the first fold, under lock; then by stripes */
-    weft_memory acc;  /* of the sum */
-    weft_err failure; /* guarded by lock; code != OK: the round cannot be finished */
+    weft_task task;
+    weft_secure_session *session; /* referenced; NULL: a plain sum */
+    weft_sum *sum;                /* made by the first fold, under lock; then by stripes */
+    weft_masked_sum *masked;      /* or this */
+    weft_memory acc;              /* of the sum */
+    weft_err failure;             /* guarded by lock; code != OK: the round cannot be finished */
     pthread_mutex_t stripes[MAX_STRIPES];
     uint32_t n_stripes;
     /* the finish: worker, then owner */
     weft_rt_job job;
     weft_item item;
     weft_round_result result;
+    weft_fixed_totals totals;
+    char liars[WEFT_UNMASK_LIARS_BYTES];
     bool version_pinned;
 } round_sum;
 
@@ -69,6 +77,8 @@ static void drop_sum(round_sum *s)
 {
     weft_sum_free(s->sum);
     s->sum = NULL;
+    weft_masked_sum_free(s->masked);
+    s->masked = NULL;
     weft_memory_done(&s->acc);
 }
 
@@ -89,6 +99,7 @@ static void unref(round_sum *s)
         (void)pthread_mutex_destroy(&s->stripes[i]); /* nobody holds it: the last reference */
     }
     (void)pthread_mutex_destroy(&s->lock); /* the same */
+    weft_secure_session_unref(s->session);
     weft_job_def_done(&s->def, host->alloc);
     weft_free(host->alloc, s);
 }
@@ -106,10 +117,12 @@ static void unlink_sum(round_sum *s)
     }
 }
 
-static round_sum *find(const weft_rounds *rounds, uint64_t job_id, uint32_t round, uint32_t attempt)
+static round_sum *find(const weft_rounds *rounds, uint64_t job_id, uint32_t round, uint32_t attempt,
+                       weft_task task)
 {
     round_sum *s = rounds->head;
-    while (s && (s->job_id != job_id || s->round != round || s->attempt != attempt)) {
+    while (s &&
+           (s->job_id != job_id || s->round != round || s->attempt != attempt || s->task != task)) {
         s = s->next;
     }
     return s;
@@ -164,9 +177,10 @@ void weft_rounds_free(weft_rounds *rounds)
     }
 }
 
-void weft_rounds_drop(weft_rounds *rounds, uint64_t job_id, uint32_t round, uint32_t attempt)
+void weft_rounds_drop(weft_rounds *rounds, uint64_t job_id, uint32_t round, uint32_t attempt,
+                      weft_task task)
 {
-    round_sum *s = find(rounds, job_id, round, attempt);
+    round_sum *s = find(rounds, job_id, round, attempt, task);
     if (s) {
         unlink_sum(s);
     }
@@ -184,6 +198,13 @@ void weft_rounds_tidy(weft_rounds *rounds)
     }
 }
 
+/* Of what is added: parameters, or words under the mask. */
+static uint64_t n_elements(const round_sum *s)
+{
+    return s->session ? weft_secure_session_grid(s->session)->n_words
+                      : s->model_bytes / sizeof(float);
+}
+
 static uint32_t stripes_for(const weft_rounds *rounds, uint64_t n_params)
 {
     const uint64_t useful = (n_params + WINDOW - 1) / WINDOW;
@@ -195,7 +216,8 @@ static uint32_t stripes_for(const weft_rounds *rounds, uint64_t n_params)
 weft_status weft_rounds_open(weft_rounds *rounds, const weft_action *action, weft_err *err)
 {
     const weft_rounds_host *host = &rounds->host;
-    weft_rounds_drop(rounds, action->u.sum.job_id, action->u.sum.round, action->u.sum.attempt);
+    weft_rounds_drop(rounds, action->u.sum.job_id, action->u.sum.round, action->u.sum.attempt,
+                     action->u.sum.task);
     round_sum *s = weft_array(host->alloc, 1, sizeof *s);
     if (!s) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a round");
@@ -213,7 +235,9 @@ weft_status weft_rounds_open(weft_rounds *rounds, const weft_action *action, wef
     s->cohort = action->u.sum.cohort;
     s->model_bytes = action->u.sum.model_bytes;
     memcpy(s->base, action->u.sum.base, sizeof s->base);
-    s->n_stripes = stripes_for(rounds, s->model_bytes / sizeof(float));
+    s->task = action->u.sum.task;
+    s->session = action->u.sum.secure ? weft_secure_session_ref(action->u.sum.secure) : NULL;
+    s->n_stripes = stripes_for(rounds, n_elements(s));
     (void)pthread_mutex_init(&s->lock, NULL); /* a plain mutex: cannot fail on Linux */
     for (uint32_t i = 0; i < MAX_STRIPES; i++) {
         (void)pthread_mutex_init(&s->stripes[i], NULL); /* the same */
@@ -230,9 +254,15 @@ weft_status weft_rounds_open(weft_rounds *rounds, const weft_action *action, wef
 
 /* ---- folding --------------------------------------------------------------------------------- */
 
-static void add_window(weft_sum *sum, const fold *f, uint64_t first, uint64_t n)
+static void add_window(const fold *f, uint64_t first, uint64_t n)
 {
+    weft_sum *sum = f->sum->sum;
     const uint8_t *bytes = f->view.data + first * sizeof(float);
+    if (f->sum->masked) {
+        weft_masked_sum_add_range(f->sum->masked, bytes, first, n);
+        weft_spool_unload(&f->view, (size_t)first * sizeof(uint32_t), (size_t)n * sizeof(uint32_t));
+        return;
+    }
     const float *values = weft_codec_f32.view(bytes);
     float block[WEFT_CODEC_MAX_BLOCK_VALUES];
     if (values) {
@@ -253,14 +283,14 @@ static void add_window(weft_sum *sum, const fold *f, uint64_t first, uint64_t n)
 static void add_stripe(fold *f, uint32_t index)
 {
     round_sum *s = f->sum;
-    const uint64_t n_params = s->model_bytes / sizeof(float);
+    const uint64_t n_params = n_elements(s);
     const uint64_t windows = (n_params + WINDOW - 1) / WINDOW;
     const uint64_t from = windows * index / f->n_stripes;
     const uint64_t to = windows * (index + 1) / f->n_stripes;
     (void)pthread_mutex_lock(&s->stripes[index]); /* not recursive: cannot fail */
     for (uint64_t w = from; w < to; w++) {
         const uint64_t first = w * WINDOW;
-        add_window(s->sum, f, first, n_params - first < WINDOW ? n_params - first : WINDOW);
+        add_window(f, first, n_params - first < WINDOW ? n_params - first : WINDOW);
     }
     (void)pthread_mutex_unlock(&s->stripes[index]);
 }
@@ -285,9 +315,26 @@ static void run_stripe(weft_rt_job *job)
     finish_part(f);
 }
 
+static weft_status make_masked_locked(round_sum *s, weft_err *err)
+{
+    const weft_rounds_host *host = &s->all->host;
+    const weft_fixed_grid *grid = weft_secure_session_grid(s->session);
+    WEFT_TRY(weft_memory_take_zeros(&s->acc, grid->n_words * sizeof(uint32_t),
+                                    weft_store_dir(host->store), host->alloc, err));
+    const weft_status status =
+        weft_masked_sum_new_over(&s->masked, s->acc.data, grid, host->alloc, err);
+    if (status != WEFT_OK) {
+        weft_memory_done(&s->acc);
+    }
+    return status;
+}
+
 static weft_status make_sum_locked(round_sum *s, weft_err *err)
 {
     const weft_rounds_host *host = &s->all->host;
+    if (s->session) {
+        return make_masked_locked(s, err);
+    }
     const uint64_t n_params = s->model_bytes / sizeof(float);
     WEFT_TRY(weft_memory_take_zeros(&s->acc, n_params * sizeof(int64_t),
                                     weft_store_dir(host->store), host->alloc, err));
@@ -306,15 +353,15 @@ static weft_status prepare(fold *f, weft_err *err)
     const weft_rounds_host *host = &s->all->host;
     (void)pthread_mutex_lock(&s->lock); /* not recursive: cannot fail */
     weft_status status = s->failure.code;
-    if (status == WEFT_OK && !s->sum) {
+    if (status == WEFT_OK && !s->sum && !s->masked) {
         status = make_sum_locked(s, err);
     }
     (void)pthread_mutex_unlock(&s->lock);
     WEFT_TRY(status);
     WEFT_TRY(weft_spool_map(&f->view, host->spool, f->assignment_id, err));
-    if (f->view.size != s->model_bytes) {
+    if (f->view.size != n_elements(s) * 4) { /* a float or a word */
         WEFT_FAIL(err, WEFT_E_INTERNAL, "a spooled update has %zu bytes, want %llu", f->view.size,
-                  (unsigned long long)s->model_bytes);
+                  (unsigned long long)(n_elements(s) * 4));
     }
     return WEFT_OK;
 }
@@ -347,6 +394,12 @@ static void run_fold(weft_rt_job *job)
 
 static void start_finish(round_sum *s);
 
+static weft_status count(round_sum *s, const fold *f, weft_err *err)
+{
+    return s->masked ? weft_masked_sum_count(s->masked, err)
+                     : weft_sum_count(s->sum, f->n_examples, err);
+}
+
 /* Owner: one update is in. */
 static void run_folded(weft_item *item, void *owner)
 {
@@ -356,12 +409,13 @@ static void run_folded(weft_item *item, void *owner)
     s->folding--;
     if (!s->dropped) {
         weft_err err = WEFT_ERR_INIT;
-        if (!has_failed(s) && weft_sum_count(s->sum, f->n_examples, &err) != WEFT_OK) {
+        if (!has_failed(s) && count(s, f, &err) != WEFT_OK) {
             fail(s, &err);
         }
         const weft_round_result result = {.job_id = s->job_id,
                                           .round = s->round,
                                           .attempt = s->attempt,
+                                          .task = s->task,
                                           .assignment_id = f->assignment_id};
         host->folded(owner, &result);
         if (s->finish_due && s->folding == 0 && !s->finishing) {
@@ -375,8 +429,8 @@ static void run_folded(weft_item *item, void *owner)
 weft_status weft_rounds_fold(weft_rounds *rounds, const weft_action *action, weft_err *err)
 {
     const weft_rounds_host *host = &rounds->host;
-    round_sum *s =
-        find(rounds, action->u.fold.job_id, action->u.fold.round, action->u.fold.attempt);
+    round_sum *s = find(rounds, action->u.fold.job_id, action->u.fold.round, action->u.fold.attempt,
+                        action->u.fold.task);
     if (!s) {
         WEFT_FAIL(err, WEFT_E_NOTFOUND, "no sum is open for round %u", action->u.fold.round);
     }
@@ -402,6 +456,20 @@ weft_status weft_rounds_fold(weft_rounds *rounds, const weft_action *action, wef
 
 /* ---- finishing ------------------------------------------------------------------------------- */
 
+static weft_status finish_plain(void *sum, float *next, const float *base, uint64_t first,
+                                uint64_t n, weft_err *err)
+{
+    const round_sum *s = sum;
+    return weft_aggregator_find("fedavg")->finish_range(next, base, s->sum, first, n, err);
+}
+
+static weft_status finish_masked(void *sum, float *next, const float *base, uint64_t first,
+                                 uint64_t n, weft_err *err)
+{
+    const round_sum *s = sum;
+    return weft_masked_finish_range(next, base, s->masked, &s->totals, first, n, err);
+}
+
 /* The next weights into memory and into the store; the sum is let go as soon as it is read. */
 static weft_status compute(round_sum *s, weft_memory *next, weft_err *err)
 {
@@ -409,7 +477,7 @@ static weft_status compute(round_sum *s, weft_memory *next, weft_err *err)
     if (s->failure.code != WEFT_OK) {
         WEFT_FAIL(err, s->failure.code, "%s", s->failure.msg);
     }
-    if (!s->sum) {
+    if (!s->sum && !s->masked) {
         WEFT_FAIL(err, WEFT_E_STATE, "no update was folded");
     }
     weft_rt_blob *base = NULL;
@@ -420,9 +488,11 @@ static weft_status compute(round_sum *s, weft_memory *next, weft_err *err)
                               "the base version has another size");
     } else {
         const weft_next_version v = {.store = host->store,
-                                     .aggregator = weft_aggregator_find("fedavg"),
-                                     .sum = s->sum,
+                                     .finish = s->masked ? finish_masked : finish_plain,
+                                     .sum = s,
+                                     .n_params = s->model_bytes / sizeof(float),
                                      .acc = &s->acc,
+                                     .acc_width = s->masked ? sizeof(uint32_t) : sizeof(int64_t),
                                      .base = (const void *)weft_rt_blob_data(base),
                                      .model_spec = s->def.model_spec,
                                      .data_schema = s->def.data_schema,
@@ -447,24 +517,87 @@ static weft_status keep(round_sum *s, weft_memory *next, weft_err *err)
     return WEFT_OK;
 }
 
-static void run_finish(weft_rt_job *job)
+static weft_status make_version(round_sum *s, weft_err *err)
 {
-    round_sum *s = (void *)((char *)job - offsetof(round_sum, job));
-    const weft_rounds_host *host = &s->all->host;
     weft_memory next = {0};
-    weft_err err = WEFT_ERR_INIT;
-    weft_status status = compute(s, &next, &err);
+    weft_status status = compute(s, &next, err);
     if (status == WEFT_OK) {
-        status = keep(s, &next, &err);
+        status = keep(s, &next, err);
     }
     weft_memory_done(&next);
+    return status;
+}
+
+static weft_status finish_unmasked(round_sum *s, const weft_unmask_result *result, weft_err *err)
+{
+    memcpy(s->liars, result->liars, sizeof s->liars);
+    s->result.liars = s->liars;
+    if (result->failure.code != WEFT_OK) {
+        WEFT_FAIL(err, result->failure.code, "%s%s%s", result->failure.msg,
+                  s->liars[0] ? "; wrong shares of: " : "", s->liars);
+    }
+    WEFT_TRY(weft_masked_sum_totals(&s->totals, s->masked, err));
+    s->result.totals = &s->totals;
+    if (s->task == WEFT_TASK_EVALUATE) {
+        drop_sum(s);
+        return WEFT_OK;
+    }
+    return make_version(s, err);
+}
+
+static void report(round_sum *s, weft_status status, const weft_err *why)
+{
+    const weft_rounds_host *host = &s->all->host;
     s->result.ok = status == WEFT_OK;
     if (status != WEFT_OK) {
-        fail(s, &err);
+        fail(s, why);
     }
     if (!host->post(host->self, &s->item)) {
         unref(s);
     }
+}
+
+static void unmasked(void *self, const weft_unmask_result *result)
+{
+    round_sum *s = self;
+    weft_err err = WEFT_ERR_INIT;
+    const weft_status status = finish_unmasked(s, result, &err);
+    report(s, status, &err);
+}
+
+static weft_status start_unmask(round_sum *s, weft_err *err)
+{
+    const weft_rounds_host *host = &s->all->host;
+    if (s->failure.code != WEFT_OK) {
+        WEFT_FAIL(err, s->failure.code, "%s", s->failure.msg);
+    }
+    if (!s->masked) {
+        WEFT_FAIL(err, WEFT_E_STATE, "no update was folded");
+    }
+    const weft_unmask_config config = {.session = s->session,
+                                       .words = weft_masked_sum_words(s->masked),
+                                       .n_words = n_elements(s),
+                                       .pool = host->pool,
+                                       .n_workers = host->n_workers,
+                                       .alloc = host->alloc,
+                                       .done = unmasked,
+                                       .self = s};
+    return weft_unmask_start(&config, err);
+}
+
+static void run_finish(weft_rt_job *job)
+{
+    round_sum *s = (void *)((char *)job - offsetof(round_sum, job));
+    weft_err err = WEFT_ERR_INIT;
+    if (s->session) {
+        const weft_status status = start_unmask(s, &err);
+        if (status != WEFT_OK) {
+            report(s, status, &err);
+        }
+        return;
+    }
+    const weft_status status = make_version(s, &err);
+    report(s, status, &err);
 }
 
 static void run_finished(weft_item *item, void *owner)
@@ -484,6 +617,7 @@ static void start_finish(round_sum *s)
     s->result.job_id = s->job_id;
     s->result.round = s->round;
     s->result.attempt = s->attempt;
+    s->result.task = s->task;
     s->job.run = run_finish;
     s->item.run = run_finished;
     atomic_fetch_add(&s->refs, 1);
@@ -494,7 +628,8 @@ static void start_finish(round_sum *s)
 
 weft_status weft_rounds_finish(weft_rounds *rounds, const weft_action *action, weft_err *err)
 {
-    round_sum *s = find(rounds, action->u.sum.job_id, action->u.sum.round, action->u.sum.attempt);
+    round_sum *s = find(rounds, action->u.sum.job_id, action->u.sum.round, action->u.sum.attempt,
+                        action->u.sum.task);
     if (!s) {
         WEFT_FAIL(err, WEFT_E_NOTFOUND, "no sum is open for round %u", action->u.sum.round);
     }

@@ -8,6 +8,9 @@
  * so their order does not matter. Memory: the sum (8 bytes a parameter), at the end the next
  * weights.
  *
+ * A secure sum is folded the same way from masked words (4 bytes each); its finish takes the masks
+ * off (unmask.h), checks what came out and goes on as the other. That of an evaluation ends there.
+ *
  * Threads: the functions belong to the owner thread.
  */
 #ifndef WEFT_APP_ROUNDS_H
@@ -23,10 +26,13 @@ typedef struct weft_round_result {
     uint32_t round;
     uint32_t attempt;
     uint64_t assignment_id; /* of a fold */
-    bool ok;                /* of a finish, and what follows */
+    weft_task task;
+    bool ok; /* of a finish, and what follows */
     uint8_t version[WEFT_DIGEST_BYTES];
     uint64_t bytes;
-    const char *reason; /* when not ok */
+    const char *reason;              /* when not ok */
+    const weft_fixed_totals *totals; /* of a secure sum, or NULL */
+    const char *liars;               /* of a secure sum: who sent wrong shares, or NULL */
 } weft_round_result;
 
 typedef struct weft_rounds_host {
@@ -60,7 +66,8 @@ WEFT_NODISCARD weft_status weft_rounds_fold(weft_rounds *rounds, const weft_acti
 WEFT_NODISCARD weft_status weft_rounds_finish(weft_rounds *rounds, const weft_action *action,
                                               weft_err *err);
 /** WEFT_ACTION_DROP_SUM: results that are under way are forgotten. Unknown ones are fine. */
-void weft_rounds_drop(weft_rounds *rounds, uint64_t job_id, uint32_t round, uint32_t attempt);
+void weft_rounds_drop(weft_rounds *rounds, uint64_t job_id, uint32_t round, uint32_t attempt,
+                      weft_task task);
 /** Let go of what has finished, once the actions that followed were executed. */
 void weft_rounds_tidy(weft_rounds *rounds);
 /** Drop all: the core is built anew. */

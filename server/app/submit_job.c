@@ -120,6 +120,7 @@ static weft_status with_layout(submission *s, const weft_layout *layout, const w
                   "the model has %llu bytes, this coordinator takes at most %llu (max_model_bytes)",
                   (unsigned long long)bytes, (unsigned long long)s->d->config.max_model_bytes);
     }
+    WEFT_TRY(weft_secagg_terms_check(&s->def, layout->n_params, err));
     WEFT_TRY(canonical_spec(s, spec, err));
     WEFT_TRY(check_eval_data(s, err));
     if (s->def.has_init_version) {
@@ -134,11 +135,6 @@ static weft_status prepare(submission *s, weft_err *err)
     weft_spec *spec = NULL;
     weft_layout *layout = NULL;
     WEFT_TRY(weft_job_def_check(&s->def, a, err));
-    if (s->def.secure_aggregation) {
-        WEFT_FAIL(err, WEFT_E_INVALID,
-                  "secure_aggregation is not offered by this coordinator yet: "
-                  "set it to false");
-    }
     WEFT_TRY(weft_spec_parse(&spec, s->def.model_spec, strlen(s->def.model_spec), a, err));
     weft_status status = weft_layout_new(&layout, spec, a, err);
     if (status == WEFT_OK) {

@@ -77,8 +77,19 @@ void core_bury(weft_core *core, core_node *node)
     core->dead = node;
 }
 
+void core_bury_session(weft_core *core, weft_secure_session *session)
+{
+    session->next_dead = core->dead_sessions;
+    core->dead_sessions = session;
+}
+
 void core_bury_all(weft_core *core)
 {
+    while (core->dead_sessions) {
+        weft_secure_session *next = core->dead_sessions->next_dead;
+        weft_secure_session_unref(core->dead_sessions);
+        core->dead_sessions = next;
+    }
     while (core->dead) {
         core_node *next = core->dead->next_dead;
         weft_free(core->alloc, core->dead);
@@ -188,6 +199,8 @@ weft_status core_sum(weft_core *core, weft_action_kind kind, const core_round *r
     action->u.sum.model_bytes = round->job->row.model_bytes;
     /* of the definition, not of this round: the grid is the job's */
     action->u.sum.cohort = weft_job_def_cohort(&round->job->def);
+    action->u.sum.task = round->session ? round->session_task : round->job->def.task;
+    action->u.sum.secure = round->session;
     return WEFT_OK;
 }
 
@@ -201,6 +214,66 @@ weft_status core_fold(weft_core *core, weft_action_kind kind, const core_assignm
     action->u.fold.attempt = a->row.attempt;
     action->u.fold.assignment_id = a->row.assignment_id;
     action->u.fold.n_examples = a->row.n_examples;
+    action->u.fold.task = a->row.task;
+    return WEFT_OK;
+}
+
+void core_secure_rows_free(weft_core *core)
+{
+    core_secure_row *const lists[] = {core->secure_first, core->secure_over};
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+        for (core_secure_row *item = lists[i]; item;) {
+            core_secure_row *next = item->next;
+            weft_free(core->alloc, item);
+            item = next;
+        }
+    }
+    core->secure_first = NULL;
+    core->secure_last = NULL;
+    core->secure_over = NULL;
+}
+
+static weft_secure_row row_of(const core_round *round)
+{
+    return (weft_secure_row){
+        .job_id = round->row.job_id,
+        .round = round->row.round,
+        .attempt = round->row.attempt,
+        .task = round->session_task,
+    };
+}
+
+weft_status core_secure_rows_over(weft_core *core, const core_round *round, weft_err *err)
+{
+    core_secure_row *item = weft_array(core->alloc, 1, sizeof *item);
+    if (!item) {
+        return core_no_memory(err, 1, "row of a secure session");
+    }
+    item->row = row_of(round);
+    item->next = core->secure_over;
+    core->secure_over = item;
+    return WEFT_OK;
+}
+
+weft_status core_secure_row_add(weft_core *core, core_round *round, weft_secure_kind kind,
+                                uint64_t assignment_id, weft_view data, weft_err *err)
+{
+    core_secure_row *item = weft_array(core->alloc, 1, sizeof *item + data.size);
+    if (!item) {
+        return core_no_memory(err, 1, "row of a secure session");
+    }
+    uint8_t *copy = (uint8_t *)(item + 1);
+    if (data.size) {
+        memcpy(copy, data.data, data.size);
+    }
+    round->session_seq++;
+    item->row = row_of(round);
+    item->row.seq = round->session_seq;
+    item->row.kind = kind;
+    item->row.assignment_id = assignment_id;
+    item->row.data = (weft_view){copy, data.size};
+    *(core->secure_last ? &core->secure_last->next : &core->secure_first) = item;
+    core->secure_last = item;
     return WEFT_OK;
 }
 
@@ -268,12 +341,36 @@ static weft_status flush_assignments(weft_core *core, weft_actions *out, weft_er
     return WEFT_OK;
 }
 
+/* After the rows themselves: what a session wrote in its last event goes, too. */
+static weft_status flush_secure(weft_core *core, weft_actions *out, weft_err *err)
+{
+    weft_action *action = NULL;
+    while (core->secure_first) {
+        core_secure_row *item = core->secure_first;
+        WEFT_TRY(append(&action, out, WEFT_ACTION_PERSIST_SECURE, err));
+        action->u.secure = item->row;
+        core->secure_first = item->next;
+        core_bury(core, &item->node);
+    }
+    core->secure_last = NULL;
+    while (core->secure_over) {
+        core_secure_row *item = core->secure_over;
+        WEFT_TRY(append(&action, out, WEFT_ACTION_PERSIST_SECURE_OVER, err));
+        action->u.secure_over = (weft_secure_over){item->row.job_id, item->row.round,
+                                                   item->row.attempt, item->row.task};
+        core->secure_over = item->next;
+        core_bury(core, &item->node);
+    }
+    return WEFT_OK;
+}
+
 weft_status core_flush(weft_core *core, weft_actions *out, weft_err *err)
 {
     weft_action *action = NULL;
     WEFT_TRY(flush_jobs(core, out, err));
     WEFT_TRY(flush_rounds(core, out, err));
     WEFT_TRY(flush_assignments(core, out, err));
+    WEFT_TRY(flush_secure(core, out, err));
     for (size_t i = 0; i < core->effects.n; i++) {
         WEFT_TRY(append(&action, out, core->effects.item[i].kind, err));
         *action = core->effects.item[i];

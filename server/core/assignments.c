@@ -45,7 +45,10 @@ weft_status core_assignment_add(core_assignment **ret, weft_core *core, core_rou
     }
     a->row = *row;
     a->client = client;
-    weft_status status = core_timer_init(&core->timers, &a->lease, CORE_TIMER_LEASE, a, err);
+    weft_status status = core_timer_init(&core->timers, &a->poll, CORE_TIMER_POLL, a, err);
+    if (status == WEFT_OK) {
+        status = core_timer_init(&core->timers, &a->lease, CORE_TIMER_LEASE, a, err);
+    }
     if (status == WEFT_OK) {
         status = core_map_add(&core->assignments, row->assignment_id, a, err);
     }
@@ -63,6 +66,7 @@ weft_status core_assignment_add(core_assignment **ret, weft_core *core, core_rou
 
 void core_assignment_free(weft_core *core, core_assignment *a)
 {
+    core_timer_done(&core->timers, &a->poll);
     core_timer_done(&core->timers, &a->lease);
     weft_free(core->alloc, a);
 }
@@ -70,6 +74,7 @@ void core_assignment_free(weft_core *core, core_assignment *a)
 /* Out of the map; memory lives until the next event. */
 static void forget(weft_core *core, core_assignment *a)
 {
+    core_timer_done(&core->timers, &a->poll);
     core_timer_done(&core->timers, &a->lease);
     core_map_remove(&core->assignments, a->row.assignment_id, a);
     core_bury(core, &a->node);
@@ -139,6 +144,7 @@ void core_assignment_end(weft_core *core, core_assignment *a, weft_assignment_st
 {
     if (a->row.state == WEFT_ASSIGNMENT_OPEN) {
         set_open(core, a, false);
+        a->round->advertised -= a->advertised;
     }
     if (a->client->lapsed == a) {
         a->client->lapsed = NULL;
@@ -167,7 +173,7 @@ bool core_assignment_may_return(const core_assignment *a)
     }
     const weft_round_row *round = &a->round->row;
     return a->row.task == WEFT_TASK_EVALUATE
-               ? round->state == WEFT_ROUND_EVALUATING
+               ? round->state == WEFT_ROUND_EVALUATING && core_secure_gathering(a->round)
                : round->state == WEFT_ROUND_TRAINING && core_round_lost(a->round) > 0;
 }
 
@@ -205,6 +211,18 @@ static weft_status reply_receipt(weft_core *core, uint64_t call, const core_assi
     return WEFT_OK;
 }
 
+/* Is it this client's turn to send a masked vector? */
+static weft_refusal may_mask(char detail[WEFT_REASON_BYTES], const core_assignment *a)
+{
+    const weft_secagg_reason reason =
+        weft_secagg_server_may_mask(a->round->session->machine, a->row.client);
+    if (reason == WEFT_SECAGG_FINE) {
+        return WEFT_REFUSAL_NONE;
+    }
+    core_text(detail, "no masked vector is taken now: %s", weft_secagg_reason_name(reason));
+    return WEFT_REFUSAL_LATE;
+}
+
 /* What the core itself looks at; validation of the bytes came before. */
 static weft_refusal examine(char detail[WEFT_REASON_BYTES], const core_assignment *a,
                             const weft_event *event)
@@ -214,6 +232,7 @@ static weft_refusal examine(char detail[WEFT_REASON_BYTES], const core_assignmen
     const uint8_t *base = evaluate ? round->row.version : round->row.base;
     const uint64_t max = evaluate ? WEFT_MAX_EXAMPLES : round->job->def.max_examples;
     const uint64_t n = event->u.update.n_examples;
+    const bool secure = round->session != NULL;
     if (memcmp(event->u.update.base, base, WEFT_DIGEST_BYTES) != 0) {
         core_text_cut(detail, "the update is not based on this round's model version");
         return WEFT_REFUSAL_WRONG_BASE;
@@ -223,6 +242,13 @@ static weft_refusal examine(char detail[WEFT_REASON_BYTES], const core_assignmen
                   event->u.update.detail ? event->u.update.detail
                                          : weft_refusal_name(event->u.update.refusal));
         return event->u.update.refusal;
+    }
+    if (secure && (n > 0 || (event->u.update.metrics && event->u.update.metrics->n > 0))) {
+        core_text_cut(detail, "weight and metrics of a masked update go under its mask");
+        return WEFT_REFUSAL_WEIGHT;
+    }
+    if (secure) {
+        return may_mask(detail, a);
     }
     if (n == 0 || n > max) {
         core_text(detail, "the weight %llu is not within 1..%llu (max_examples)", CORE_ULL(n),
@@ -240,6 +266,7 @@ static weft_refusal examine(char detail[WEFT_REASON_BYTES], const core_assignmen
 static weft_status refuse(weft_core *core, core_assignment *a, const weft_event *event,
                           weft_refusal refusal, const char *detail, weft_err *err)
 {
+    WEFT_TRY(core_secure_left(core, a, err));
     core_assignment_end(core, a, WEFT_ASSIGNMENT_REFUSED, refusal, detail);
     WEFT_TRY(reply_refused(core, event->call, refusal, detail, err));
     WEFT_TRY(core_fold(core, WEFT_ACTION_DROP_UPDATE, a, err));
@@ -261,6 +288,12 @@ static weft_status accept(weft_core *core, core_assignment *a, const weft_event 
         a->row.metrics = *event->u.update.metrics;
     }
     WEFT_TRY(reply_receipt(core, event->call, a, err));
+    if (round->session) {
+        WEFT_TRY(core_secure_masked(core, a, err));
+    }
+    if (a->row.task == WEFT_TASK_EVALUATE && round->session) {
+        return core_fold(core, WEFT_ACTION_FOLD, a, err);
+    }
     if (a->row.task == WEFT_TASK_EVALUATE) {
         round->reported++;
         return core_notify(core, "evaluation", round->job, round, a->row.client, "reported", err);
@@ -336,7 +369,9 @@ weft_status core_on_progress(weft_core *core, const weft_event *event, weft_err 
         action->u.reply.u.progress.reason = a->row.refusal ? a->row.refusal : WEFT_REFUSAL_LATE;
         return WEFT_OK;
     }
-    core_assignment_renew(core, a);
+    if (!a->advertised) {
+        core_assignment_renew(core, a);
+    }
     const uint64_t deadline_ms = a->round->row.deadline_ms;
     action->u.reply.u.progress.left_ms =
         deadline_ms > core->now_ms ? deadline_ms - core->now_ms : 0;
@@ -361,6 +396,7 @@ weft_status core_on_abandon(weft_core *core, const weft_event *event, weft_err *
     char text[WEFT_REASON_BYTES];
     core_text(text, "abandoned by the client%s%s", reason && reason[0] ? ": " : "",
               reason ? reason : "");
+    WEFT_TRY(core_secure_left(core, a, err));
     core_assignment_end(core, a, WEFT_ASSIGNMENT_ABANDONED, WEFT_REFUSAL_LATE, text);
     WEFT_TRY(core_fold(core, WEFT_ACTION_DROP_UPDATE, a, err));
     return core_notify(core, "update", a->round->job, a->round, a->row.client, text, err);

@@ -312,7 +312,9 @@ weft_status core_on_check_in(weft_core *core, const weft_event *event, weft_err 
         core_assignment_return(core, client->lapsed);
     }
     if (client->open) {
-        core_assignment_renew(core, client->open);
+        if (!client->open->advertised) {
+            core_assignment_renew(core, client->open);
+        }
         return core_reply_assignment(core, event->call, client->open, err);
     }
     WEFT_TRY(start_waiting(core, client, event->call, event->u.check_in.hold_ms, err));
@@ -326,6 +328,10 @@ void core_on_call_gone(weft_core *core, const weft_event *event)
         (void)core_client_stop_waiting(core, client); /* nobody is there to hear a reply */
         client->away = true;
     }
+    core_assignment *a = core_map_find(&core->polls, event->u.gone.call, NULL, NULL);
+    if (a) {
+        (void)core_poll_stop(core, a); /* the same */
+    }
 }
 
 static weft_status revoke_assignment(weft_core *core, core_assignment *a, const char *reason,
@@ -334,6 +340,7 @@ static weft_status revoke_assignment(weft_core *core, core_assignment *a, const 
     if (!a) {
         return WEFT_OK;
     }
+    WEFT_TRY(core_secure_left(core, a, err));
     core_assignment_end(core, a, WEFT_ASSIGNMENT_REVOKED, WEFT_REFUSAL_LATE, reason);
     WEFT_TRY(core_fold(core, WEFT_ACTION_DROP_UPDATE, a, err));
     return core_notify(core, "update", a->round->job, a->round, a->row.client, reason, err);

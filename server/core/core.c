@@ -21,6 +21,7 @@ weft_status weft_core_new(weft_core **ret, const weft_core_config *config, const
     core_timers_init(&core->timers, a);
     core_map_init(&core->clients, a);
     core_map_init(&core->calls, a);
+    core_map_init(&core->polls, a);
     core_map_init(&core->assignments, a);
     weft_actions_init(&core->effects, a);
     *ret = core;
@@ -49,9 +50,11 @@ void weft_core_free(weft_core *core)
         weft_free(core->alloc, core->datasets[i]);
     }
     core_bury_all(core);
+    core_secure_rows_free(core);
     weft_free(core->alloc, core->jobs);
     weft_free(core->alloc, core->live);
     weft_free(core->alloc, core->datasets);
+    core_map_done(&core->polls);
     core_map_done(&core->assignments);
     core_map_done(&core->clients);
     core_map_done(&core->calls);
@@ -74,6 +77,9 @@ static weft_status take_due_timers(weft_core *core, weft_err *err)
         }
         case CORE_TIMER_LEASE:
             WEFT_TRY(core_assignment_expire(core, timer->owner, err));
+            break;
+        case CORE_TIMER_POLL:
+            WEFT_TRY(core_poll_expire(core, timer->owner, err));
             break;
         case CORE_TIMER_JOB: /* every job is looked at anyway */
         default:
@@ -110,6 +116,7 @@ weft_status core_settle(weft_core *core, weft_err *err)
         WEFT_TRY(take_turn(core, &changed, err));
     }
     WEFT_TRY(core_answer_waiting(core, err));
+    WEFT_TRY(core_answer_polls(core, err));
     for (uint32_t i = 0; i < core->n_live; i++) {
         core_timer_set(&core->timers, &core->live[i]->timer, job_next_ms(core, core->live[i]));
     }
@@ -132,6 +139,8 @@ static weft_status dispatch(weft_core *core, const weft_event *event, weft_err *
         return core_on_progress(core, event, err);
     case WEFT_EVENT_ABANDON:
         return core_on_abandon(core, event, err);
+    case WEFT_EVENT_SECURE_STEP:
+        return core_on_secure_step(core, event, err);
     case WEFT_EVENT_UPDATE:
         return core_on_update(core, event, err);
     case WEFT_EVENT_FOLDED:
@@ -158,7 +167,8 @@ static weft_status check_caller(const weft_event *event, weft_err *err)
 {
     const bool of_client = event->kind == WEFT_EVENT_CHECK_IN ||
                            event->kind == WEFT_EVENT_PROGRESS ||
-                           event->kind == WEFT_EVENT_ABANDON || event->kind == WEFT_EVENT_UPDATE;
+                           event->kind == WEFT_EVENT_ABANDON || event->kind == WEFT_EVENT_UPDATE ||
+                           event->kind == WEFT_EVENT_SECURE_STEP;
     const bool about_client =
         event->kind == WEFT_EVENT_CLIENT_REVOKED || event->kind == WEFT_EVENT_CLIENT_ENROLLED;
     const char *name = of_client ? event->client : about_client ? event->u.client.name : "x";
@@ -222,6 +232,12 @@ const weft_assignment_row *weft_core_assignment(const weft_core *core, uint64_t 
 {
     const core_assignment *a = core_assignment_find(core, assignment_id);
     return a ? &a->row : NULL;
+}
+
+const weft_secure_session *weft_core_secure(const weft_core *core, uint64_t job_id)
+{
+    const core_job *job = core_job_find(core, job_id);
+    return job && job->round ? job->round->session : NULL;
 }
 
 uint32_t weft_core_waiting(const weft_core *core)

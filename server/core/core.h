@@ -49,20 +49,26 @@
 
 #include "base/alloc.h"
 #include "core/rows.h"
+#include "core/session.h"
 
 typedef struct weft_core weft_core;
 
 /* Deterministic configuration of the federation. */
 typedef struct weft_core_config {
-    uint64_t come_back_ms; /* mean pace for clients without work; per-client jitter +-50 % */
-    uint64_t max_hold_ms;  /* the longest a check-in is held */
-    uint32_t max_jobs;     /* not ended, at once */
-    uint64_t pace_seed;    /* of the jitter */
+    uint64_t come_back_ms;  /* mean pace for clients without work; per-client jitter +-50 % */
+    uint64_t max_hold_ms;   /* the longest a check-in is held */
+    uint32_t max_jobs;      /* not ended, at once */
+    uint64_t pace_seed;     /* of the jitter */
+    const char *federation; /* secure sessions are about it; borrowed for the core's life */
+    uint8_t operator_public[WEFT_SIGN_PUBLIC_BYTES]; /* vouches for their members */
 } weft_core_config;
 
 #define WEFT_CORE_CONFIG_INIT                                                                      \
     {                                                                                              \
-        2000, 30000, 64, 1                                                                         \
+        2000, 30000, 64, 1, "",                                                                    \
+        {                                                                                          \
+            0                                                                                      \
+        }                                                                                          \
     }
 
 /* ---- events ---------------------------------------------------------------------------------- */
@@ -81,6 +87,7 @@ typedef enum weft_event_kind {
     WEFT_EVENT_CENTRAL,     /* u.central: evaluation at the coordinator is done */
     WEFT_EVENT_CLIENT_REVOKED, /* u.client: no work for this name from now on */
     WEFT_EVENT_ROLLBACK,       /* u.rollback: the job goes on from another stored version */
+    WEFT_EVENT_SECURE_STEP,    /* u.secure; call held */
     WEFT_EVENT_CLIENT_ENROLLED /* u.client: a revoked name has enrolled again, may work again */
 } weft_event_kind;
 
@@ -133,15 +140,26 @@ typedef struct weft_event {
         } update;
         struct {
             uint64_t assignment_id;
+            uint8_t ctx[WEFT_SECAGG_DIGEST_BYTES];
+            weft_view message; /* of the client; size 0: it only polls */
+            uint32_t taken;    /* type of the newest message that it has of us, 0: none */
+            uint64_t offset;   /* what it holds of the one after */
+            uint64_t hold_ms;
+        } secure;
+        struct {
+            uint64_t assignment_id;
         } folded;
         struct {
             uint64_t job_id;
             uint32_t round;
             uint32_t attempt;
+            weft_task task; /* EVALUATE: a secure sum of metrics, no version; else as the job's */
             bool ok;
             uint8_t version[WEFT_DIGEST_BYTES];
             uint64_t bytes;
-            const char *reason; /* when not ok: "the result is not finite" */
+            const char *reason;              /* when not ok: "the result is not finite" */
+            const weft_fixed_totals *totals; /* secure: what was summed besides */
+            const char *liars;               /* secure: who sent wrong shares, or "" or NULL */
         } finished;
         struct {
             uint64_t job_id;
@@ -163,21 +181,23 @@ typedef struct weft_event {
 /* ---- actions --------------------------------------------------------------------------------- */
 
 typedef enum weft_action_kind {
-    WEFT_ACTION_PERSIST_JOB = 1,    /* u.job */
-    WEFT_ACTION_PERSIST_ROUND,      /* u.round */
-    WEFT_ACTION_PERSIST_ASSIGNMENT, /* u.assignment */
-    WEFT_ACTION_PERSIST_VERSION,    /* u.version */
-    WEFT_ACTION_PERSIST_ELIGIBLE,   /* u.eligible */
-    WEFT_ACTION_REPLY,              /* u.reply */
-    WEFT_ACTION_OPEN_SUM,           /* u.sum: start an empty sum for a round */
-    WEFT_ACTION_FOLD,               /* u.fold: add a spooled update to its round's sum */
-    WEFT_ACTION_FINISH,             /* u.sum: close the sum, make the candidate durable */
-    WEFT_ACTION_DROP_SUM,           /* u.sum: forget the sum */
-    WEFT_ACTION_DROP_UPDATE,        /* u.fold: the spool may forget this update */
-    WEFT_ACTION_PUBLISH,            /* u.publish: job's current version is now this one */
-    WEFT_ACTION_EVALUATE,           /* u.publish: run the central evaluation of this version */
-    WEFT_ACTION_CANCEL_CALLS,       /* u.client: cut every call of this client */
-    WEFT_ACTION_NOTIFY              /* u.notify: for watchers and logs */
+    WEFT_ACTION_PERSIST_JOB = 1,     /* u.job */
+    WEFT_ACTION_PERSIST_ROUND,       /* u.round */
+    WEFT_ACTION_PERSIST_ASSIGNMENT,  /* u.assignment */
+    WEFT_ACTION_PERSIST_VERSION,     /* u.version */
+    WEFT_ACTION_PERSIST_ELIGIBLE,    /* u.eligible */
+    WEFT_ACTION_PERSIST_SECURE,      /* u.secure: append */
+    WEFT_ACTION_PERSIST_SECURE_OVER, /* u.secure_over: forget its rows */
+    WEFT_ACTION_REPLY,               /* u.reply */
+    WEFT_ACTION_OPEN_SUM,            /* u.sum: start an empty sum for a round */
+    WEFT_ACTION_FOLD,                /* u.fold: add a spooled update to its round's sum */
+    WEFT_ACTION_FINISH,              /* u.sum: close the sum, make the candidate durable */
+    WEFT_ACTION_DROP_SUM,            /* u.sum: forget the sum */
+    WEFT_ACTION_DROP_UPDATE,         /* u.fold: the spool may forget this update */
+    WEFT_ACTION_PUBLISH,             /* u.publish: job's current version is now this one */
+    WEFT_ACTION_EVALUATE,            /* u.publish: run the central evaluation of this version */
+    WEFT_ACTION_CANCEL_CALLS,        /* u.client: cut every call of this client */
+    WEFT_ACTION_NOTIFY               /* u.notify: for watchers and logs */
 } weft_action_kind;
 
 typedef enum weft_reply_kind {
@@ -189,6 +209,7 @@ typedef enum weft_reply_kind {
     WEFT_REPLY_REFUSED,  /* u.refused */
     WEFT_REPLY_DONE,     /* abandon, control, rollback, revoke */
     WEFT_REPLY_JOB,      /* u.job_id of a submitted job */
+    WEFT_REPLY_SECURE,   /* u.secure */
     WEFT_REPLY_ERROR     /* u.error */
 } weft_reply_kind;
 
@@ -210,6 +231,8 @@ typedef struct weft_action {
         const weft_assignment_row *assignment;
         weft_version_row version;
         weft_eligible_row eligible;
+        weft_secure_row secure;
+        weft_secure_over secure_over;
         struct {
             uint64_t call;
             weft_reply_kind kind;
@@ -230,6 +253,15 @@ typedef struct weft_action {
                 } refused;
                 uint64_t job_id;
                 struct {
+                    weft_secagg_next state;
+                    uint32_t type; /* of the message, of which this is a piece */
+                    uint64_t offset;
+                    uint64_t total;
+                    weft_view piece; /* borrowed until the next event */
+                    weft_secagg_reason reason;
+                    char detail[WEFT_REASON_BYTES];
+                } secure;
+                struct {
                     weft_status status;
                     char detail[WEFT_REASON_BYTES];
                 } error;
@@ -242,7 +274,10 @@ typedef struct weft_action {
             const weft_job_def *def;
             const uint8_t *base; /* [WEFT_DIGEST_BYTES] */
             uint64_t model_bytes;
-            uint32_t cohort; /* bounds the sum */
+            uint32_t cohort;             /* bounds the sum */
+            weft_task task;              /* EVALUATE: a secure sum of metrics */
+            weft_secure_session *secure; /* NULL: plain; borrowed until the next event, take a
+                                            reference */
         } sum;
         struct {
             uint64_t job_id;
@@ -250,6 +285,7 @@ typedef struct weft_action {
             uint32_t attempt;
             uint64_t assignment_id;
             uint64_t n_examples;
+            weft_task task;
         } fold;
         struct {
             uint64_t job_id;
@@ -300,6 +336,9 @@ WEFT_NODISCARD weft_status weft_core_restore_round(weft_core *core, const weft_r
 WEFT_NODISCARD weft_status weft_core_restore_assignment(weft_core *core,
                                                         const weft_assignment_row *row,
                                                         weft_err *err);
+/** Rows of the secure sessions of open rounds, in order, after the assignments. */
+WEFT_NODISCARD weft_status weft_core_restore_secure(weft_core *core, const weft_secure_row *row,
+                                                    weft_err *err);
 WEFT_NODISCARD weft_status weft_core_resume(weft_core *core, uint64_t next_job_id,
                                             uint64_t next_assignment_id, uint64_t now_ms,
                                             weft_actions *out, weft_err *err);
@@ -333,6 +372,8 @@ const weft_job_row *weft_core_job_at(const weft_core *core, uint32_t index);
 const weft_job_row *weft_core_job_by_name(const weft_core *core, const char *name);
 const weft_round_row *weft_core_open_round(const weft_core *core, uint64_t job_id); /* or NULL */
 const weft_assignment_row *weft_core_assignment(const weft_core *core, uint64_t assignment_id);
+/** The session of the open round's present state, or NULL. */
+const weft_secure_session *weft_core_secure(const weft_core *core, uint64_t job_id);
 uint32_t weft_core_waiting(const weft_core *core); /* check-ins held now */
 /** Clients that are about and offer the job's data set; 0 for an unknown job. */
 uint32_t weft_core_offering(const weft_core *core, uint64_t job_id);

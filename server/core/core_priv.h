@@ -17,6 +17,8 @@
 #include "core/map.h"
 #include "core/timers.h"
 
+#include <stdatomic.h>
+
 typedef struct core_job core_job;
 typedef struct core_round core_round;
 typedef struct core_assignment core_assignment;
@@ -33,6 +35,26 @@ typedef struct core_names {
     uint32_t n;
     const char **name; /* [n] into the block, sorted */
 } core_names;
+
+struct weft_secure_session {
+    atomic_uint refs;
+    const weft_alloc *alloc;
+    weft_secagg_server *machine; /* owned */
+    weft_secagg_terms terms;
+    weft_fixed_grid grid;
+    uint8_t ctx[WEFT_SECAGG_DIGEST_BYTES];
+    /* of the machine, which borrows them */
+    char federation[WEFT_MAX_NAME_BYTES + 1];
+    uint8_t operator_public[WEFT_SIGN_PUBLIC_BYTES];
+    weft_secure_session *next_dead;
+};
+
+/* A row of a secure session on its way to the store. */
+typedef struct core_secure_row {
+    core_node node;
+    struct core_secure_row *next;
+    weft_secure_row row; /* data follows the struct */
+} core_secure_row;
 
 /* A data set that some job asks for. */
 typedef struct core_dataset {
@@ -71,7 +93,19 @@ struct core_round {
     uint32_t reported;
     uint64_t asking_ends_ms;
     bool central_pending;
-    core_names *eligible; /* persist it with this batch; or NULL */
+    /* secure aggregation: of the present state's task */
+    weft_secure_session *session; /* NULL: a plain job, or its session is over */
+    weft_task session_task;
+    uint32_t session_seq;    /* rows so far */
+    uint32_t come;           /* advertisements taken */
+    uint32_t advertised;     /* of them, assignments that are open */
+    bool session_moved;      /* its phase may be complete now */
+    uint32_t session_masked; /* vectors taken */
+    uint32_t session_folded; /* of them, in the sum */
+    bool session_over;       /* an evaluation's: nothing more comes of it */
+    bool session_failed;     /* an evaluation's: and nothing came */
+    bool polls_due;          /* held polls may have an answer now */
+    core_names *eligible;    /* persist it with this batch; or NULL */
     bool touched;
     core_round *next_touched;
 };
@@ -82,6 +116,16 @@ struct core_assignment {
     core_round *round;   /* NULL: it has ended */
     core_client *client; /* outlives it */
     bool folded;
+    /* secure aggregation */
+    bool advertised;    /* it is in the session: from now on phases have deadlines, leases not */
+    uint64_t poll_call; /* held; 0: none */
+    uint32_t poll_taken;
+    uint64_t poll_offset;
+    core_timer poll;
+    weft_secagg_next ended; /* DONE or FAILED once the session is over; 0 before */
+    weft_secagg_reason ended_reason;
+    char ended_detail[WEFT_REASON_BYTES];
+    bool left; /* the session; what it has sent still counts */
     core_timer lease;
     bool touched;
     core_assignment *next_touched;
@@ -122,6 +166,7 @@ struct weft_core {
     uint32_t cap_datasets;
     core_map clients;     /* by hash of name; owned */
     core_map calls;       /* waiting clients by call */
+    core_map polls;       /* assignments by the call of their held poll */
     core_map assignments; /* by id; owned: those of open rounds and each client's last */
     core_client *first_waiting;
     core_client *last_waiting;
@@ -134,10 +179,14 @@ struct weft_core {
     uint64_t known_at_ms; /* after a restart: before, clients may exist that nobody heard of yet */
     bool job_ended;       /* in this event: some waiting client may have nothing more to wait for */
     core_node *dead;
+    weft_secure_session *dead_sessions;
     /* this event's batch */
     core_job *touched_jobs;
     core_round *touched_rounds;
     core_assignment *touched_assignments;
+    core_secure_row *secure_first;
+    core_secure_row *secure_last;
+    core_secure_row *secure_over; /* sessions that ended: rows without data */
     bool has_version;
     weft_version_row version;
     weft_actions effects;
@@ -180,9 +229,20 @@ WEFT_NODISCARD weft_status core_reply_assignment(weft_core *core, uint64_t call,
 WEFT_NODISCARD weft_status core_notify(weft_core *core, const char *kind, const core_job *job,
                                        const core_round *round, const char *client,
                                        const char *detail, weft_err *err);
+/** A row of the round's session, stored with this batch. @param data  copied. */
+WEFT_NODISCARD weft_status core_secure_row_add(weft_core *core, core_round *round,
+                                               weft_secure_kind kind, uint64_t assignment_id,
+                                               weft_view data, weft_err *err);
+/** Those that no batch has taken. */
+void core_secure_rows_free(weft_core *core);
+/** The round's session is over: its rows go with this batch. */
+WEFT_NODISCARD weft_status core_secure_rows_over(weft_core *core, const core_round *round,
+                                                 weft_err *err);
 /** OPEN_SUM, FINISH, DROP_SUM. */
 WEFT_NODISCARD weft_status core_sum(weft_core *core, weft_action_kind kind, const core_round *round,
                                     weft_err *err);
+/** Let go of a session when the next event begins: actions may still point at it. */
+void core_bury_session(weft_core *core, weft_secure_session *session);
 /** FOLD, DROP_UPDATE. */
 WEFT_NODISCARD weft_status core_fold(weft_core *core, weft_action_kind kind,
                                      const core_assignment *a, weft_err *err);
@@ -258,6 +318,14 @@ WEFT_NODISCARD weft_status core_round_look(weft_core *core, core_job *job, bool 
 /** End the open attempt without a version; state is for its open assignments. */
 WEFT_NODISCARD weft_status core_round_fail(weft_core *core, core_round *round, const char *reason,
                                            weft_assignment_state state, weft_err *err);
+/** The same, and tell the job: it tries again, or pauses. */
+WEFT_NODISCARD weft_status core_round_attempt_failed(weft_core *core, core_round *round,
+                                                     const char *reason, weft_err *err);
+/** No more updates: the sum is finished. */
+WEFT_NODISCARD weft_status core_round_close(weft_core *core, core_round *round, const char *reason,
+                                            weft_err *err);
+/** FINISH, once all that was accepted is in the sum. */
+WEFT_NODISCARD weft_status core_round_finish(weft_core *core, core_round *round, weft_err *err);
 /** End the open round whose version is published. */
 WEFT_NODISCARD weft_status core_round_done(weft_core *core, core_round *round, const char *reason,
                                            weft_err *err);
@@ -312,6 +380,53 @@ WEFT_NODISCARD weft_status core_on_update(weft_core *core, const weft_event *eve
 WEFT_NODISCARD weft_status core_on_progress(weft_core *core, const weft_event *event,
                                             weft_err *err);
 WEFT_NODISCARD weft_status core_on_abandon(weft_core *core, const weft_event *event, weft_err *err);
+
+/* ---- session.c --------------------------------------------------------------------------------
+ */
+
+/** The session of a round's task, new. */
+WEFT_NODISCARD weft_status core_session_new(weft_secure_session **ret, const weft_core *core,
+                                            const core_job *job, const weft_round_row *row,
+                                            weft_task task, weft_err *err);
+
+/* ---- secure.c: a round's session --------------------------------------------------------------
+ */
+
+/** A round's state begins whose task is this one: give it its session, if the job wants that. */
+WEFT_NODISCARD weft_status core_secure_begin(weft_core *core, core_round *round, weft_task task,
+                                             weft_err *err);
+/** The session, if any, is over: answer who polls, let its rows go. @param detail  why it failed,
+ *  or NULL. */
+WEFT_NODISCARD weft_status core_secure_end(weft_core *core, core_round *round, const char *detail,
+                                           weft_err *err);
+/** Clients still train (or evaluate) for it; true for plain jobs. */
+bool core_secure_gathering(const core_round *round);
+/** Whatever is due in the session. */
+WEFT_NODISCARD weft_status core_secure_advance(weft_core *core, core_round *round, bool *changed,
+                                               weft_err *err);
+/** End the phase with those who are there. */
+WEFT_NODISCARD weft_status core_secure_close(weft_core *core, core_round *round, weft_err *err);
+/** An evaluation's session ends without metrics. */
+WEFT_NODISCARD weft_status core_secure_no_metrics(weft_core *core, core_round *round,
+                                                  const char *reason, weft_err *err);
+/** The client will not go on: nobody waits for it. */
+WEFT_NODISCARD weft_status core_secure_left(weft_core *core, core_assignment *a, weft_err *err);
+/** Its masked vector is in the spool; part of accepting the update. */
+WEFT_NODISCARD weft_status core_secure_masked(weft_core *core, core_assignment *a, weft_err *err);
+
+/* ---- polls.c: SecureStep ----------------------------------------------------------------------
+ */
+
+WEFT_NODISCARD weft_status core_on_secure_step(weft_core *core, const weft_event *event,
+                                               weft_err *err);
+/** A poll was held long enough. */
+WEFT_NODISCARD weft_status core_poll_expire(weft_core *core, core_assignment *a, weft_err *err);
+/** The session is over for this assignment: tell it if it polls. */
+WEFT_NODISCARD weft_status core_poll_end(weft_core *core, core_assignment *a, weft_err *err);
+/** Answer polls that need not wait any longer: the phase has changed. */
+WEFT_NODISCARD weft_status core_answer_polls(weft_core *core, weft_err *err);
+/** Stop holding; the caller replies. Returns the call. */
+uint64_t core_poll_stop(weft_core *core, core_assignment *a);
 
 /* ---- core.c ---------------------------------------------------------------------------------- */
 

@@ -339,11 +339,11 @@ weft_status core_on_submit(weft_core *core, const weft_event *event, weft_err *e
     if (valid != WEFT_OK) {
         return refuse_submit(core, event, valid, why.msg, err);
     }
-    if (def->secure_aggregation) { /* never fall back to plain updates in silence */
-        return refuse_submit(core, event, WEFT_E_INVALID,
-                             "this coordinator cannot aggregate securely: set "
-                             "aggregation.secure to false, or do not start the job",
-                             err);
+    /* never fall back to plain updates in silence */
+    const weft_status secure =
+        weft_secagg_terms_check(def, event->u.submit.model_bytes / sizeof(float), &why);
+    if (secure != WEFT_OK) {
+        return refuse_submit(core, event, secure, why.msg, err);
     }
     const core_job *known = core_job_named(core, def->name);
     if (known && same_definition(&known->def, def)) {

@@ -26,6 +26,17 @@ static bool state_is_open(weft_round_state state)
            state == WEFT_ROUND_EVALUATING;
 }
 
+/* Of the state's task; rows follow. */
+static weft_status restore_session(weft_core *core, core_round *round, weft_err *err)
+{
+    if (round->row.state != WEFT_ROUND_EVALUATING) {
+        return core_secure_begin(core, round, round->job->def.task, err);
+    }
+    return round->job->def.eval_clients > 0
+               ? core_secure_begin(core, round, WEFT_TASK_EVALUATE, err)
+               : WEFT_OK;
+}
+
 weft_status weft_core_restore_round(weft_core *core, const weft_round_row *row, weft_err *err)
 {
     core_job *job = core_job_find(core, row->job_id);
@@ -46,7 +57,7 @@ weft_status weft_core_restore_round(weft_core *core, const weft_round_row *row, 
     round->row.accepted = 0;
     round->row.n_examples = 0;
     round->row.bytes_up = 0;
-    return WEFT_OK;
+    return restore_session(core, round, err);
 }
 
 /* What the assignment is to its round. */
@@ -101,12 +112,75 @@ weft_status weft_core_restore_assignment(weft_core *core, const weft_assignment_
     return WEFT_OK;
 }
 
-static weft_status resume_sum(weft_core *core, core_round *round, weft_err *err)
+static weft_status replay_message(core_round *round, core_assignment *a, weft_view data,
+                                  weft_err *err)
+{
+    weft_secagg_server *machine = round->session->machine;
+    const bool first = weft_secagg_server_phase(machine) == WEFT_SECAGG_PHASE_ADVERTISE;
+    weft_secagg_verdict verdict = WEFT_SECAGG_REFUSED;
+    WEFT_TRY(weft_secagg_server_receive(&verdict, NULL, machine, a->row.client, data.data,
+                                        data.size, err));
+    if (verdict != WEFT_SECAGG_ACCEPTED) {
+        WEFT_FAIL(err, WEFT_E_FORMAT, "a stored message of %s is not taken again", a->row.client);
+    }
+    if (first) {
+        a->advertised = true;
+        round->come++;
+        round->advertised += a->row.state == WEFT_ASSIGNMENT_OPEN;
+    }
+    return WEFT_OK;
+}
+
+static weft_status replay_row(core_round *round, core_assignment *a, const weft_secure_row *row,
+                              weft_err *err)
+{
+    weft_secagg_server *machine = round->session->machine;
+    weft_secagg_reason reason = WEFT_SECAGG_FINE;
+    switch (row->kind) {
+    case WEFT_SECURE_MESSAGE_TAKEN:
+        return replay_message(round, a, row->data, err);
+    case WEFT_SECURE_MASKED:
+        if (weft_secagg_server_masked(machine, a->row.client, &reason) != WEFT_SECAGG_ACCEPTED) {
+            WEFT_FAIL(err, WEFT_E_FORMAT, "a masked vector of %s is not taken again",
+                      a->row.client);
+        }
+        round->session_masked++;
+        return WEFT_OK;
+    case WEFT_SECURE_LEFT:
+        a->left = true;
+        weft_secagg_server_left(machine, a->row.client);
+        return WEFT_OK;
+    case WEFT_SECURE_CLOSED:
+        return weft_secagg_server_replay(machine, row->data.data, row->data.size, err);
+    }
+    WEFT_FAIL(err, WEFT_E_FORMAT, "row %u of a secure session is of no known kind", row->seq);
+}
+
+weft_status weft_core_restore_secure(weft_core *core, const weft_secure_row *row, weft_err *err)
+{
+    const core_job *job = core_job_find(core, row->job_id);
+    core_round *round = job ? job->round : NULL;
+    if (!round || !round->session || round->row.round != row->round ||
+        round->row.attempt != row->attempt || round->session_task != row->task) {
+        return WEFT_OK; /* of a session that is over */
+    }
+    core_assignment *a = core_assignment_find(core, row->assignment_id);
+    const bool closure = row->kind == WEFT_SECURE_CLOSED;
+    if (row->seq != round->session_seq + 1 || (!closure && (!a || a->round != round))) {
+        WEFT_FAIL(err, WEFT_E_FORMAT, "row %u of the secure session of round %u does not follow",
+                  row->seq, row->round);
+    }
+    round->session_seq = row->seq;
+    round->session_moved = true;
+    return replay_row(round, a, row, err);
+}
+
+static weft_status resume_sum(weft_core *core, core_round *round, weft_task task, weft_err *err)
 {
     WEFT_TRY(core_sum(core, WEFT_ACTION_OPEN_SUM, round, err));
     for (uint32_t i = 0; i < round->n; i++) {
         const core_assignment *a = round->list[i];
-        if (a->row.state == WEFT_ASSIGNMENT_ACCEPTED && a->row.task != WEFT_TASK_EVALUATE) {
+        if (a->row.state == WEFT_ASSIGNMENT_ACCEPTED && a->row.task == task) {
             WEFT_TRY(core_fold(core, WEFT_ACTION_FOLD, a, err));
         }
     }
@@ -119,6 +193,15 @@ static weft_status resume_evaluation(weft_core *core, core_round *round, weft_er
     round->asking_ends_ms = core_later(
         core->now_ms, core_later(def->selection_window_ms, core->known_at_ms - core->now_ms));
     WEFT_TRY(core_round_drop_updates(core, round, err)); /* the crash may have come before */
+    if (round->session && round->row.federated.n > 0) {
+        round->session_over = true;
+    } else if (round->session &&
+               weft_secagg_server_phase(round->session->machine) == WEFT_SECAGG_PHASE_FAILED) {
+        round->session_over = true;
+        round->session_failed = true;
+    } else if (round->session) {
+        WEFT_TRY(resume_sum(core, round, WEFT_TASK_EVALUATE, err));
+    }
     if (!def->eval_data || round->row.central.n > 0) {
         return WEFT_OK;
     }
@@ -136,12 +219,12 @@ static weft_status resume_job(weft_core *core, core_job *job, weft_err *err)
         return WEFT_OK;
     }
     for (uint32_t i = 0; i < round->n; i++) {
-        if (round->list[i]->row.state == WEFT_ASSIGNMENT_OPEN) {
+        if (round->list[i]->row.state == WEFT_ASSIGNMENT_OPEN && !round->list[i]->advertised) {
             core_assignment_renew(core, round->list[i]);
         }
     }
     return round->row.state == WEFT_ROUND_EVALUATING ? resume_evaluation(core, round, err)
-                                                     : resume_sum(core, round, err);
+                                                     : resume_sum(core, round, job->def.task, err);
 }
 
 weft_status weft_core_resume(weft_core *core, uint64_t next_job_id, uint64_t next_assignment_id,

@@ -10,6 +10,7 @@
 #ifndef WEFT_CORE_ROWS_H
 #define WEFT_CORE_ROWS_H
 
+#include "base/buf.h"
 #include "model/job.h"
 #include "model/metric.h"
 #include "update/refusal.h"
@@ -96,7 +97,7 @@ typedef struct weft_assignment_row {
     uint64_t lease_until_ms; /* at the row's last change: renewals are not persisted */
     /* of the accepted update */
     uint8_t update_digest[WEFT_DIGEST_BYTES];
-    uint64_t n_examples;
+    uint64_t n_examples; /* 0 with secure aggregation */
     uint64_t bytes;
     int64_t accepted_unix_ms;
     weft_metrics metrics;
@@ -111,6 +112,33 @@ typedef struct weft_version_row {
     uint64_t bytes;
     int64_t created_unix_ms;
 } weft_version_row;
+
+/* What a secure session consists of, in order: replaying it gives the same session. */
+typedef enum weft_secure_kind {
+    WEFT_SECURE_MESSAGE_TAKEN = 1, /* data: the client's message, as it came */
+    WEFT_SECURE_MASKED = 2,        /* its masked vector lies in the spool */
+    WEFT_SECURE_LEFT = 3,          /* it abandoned, or was revoked */
+    WEFT_SECURE_CLOSED = 4         /* data: the record of a phase's end; assignment_id is 0 */
+} weft_secure_kind;
+
+typedef struct weft_secure_row {
+    uint64_t job_id;
+    uint32_t round;
+    uint32_t attempt;
+    weft_task task; /* EVALUATE has a session of its own */
+    uint32_t seq;   /* from 1, without a gap */
+    weft_secure_kind kind;
+    uint64_t assignment_id;
+    weft_view data; /* borrowed */
+} weft_secure_row;
+
+/* A session that is over: its rows are of no use any more. */
+typedef struct weft_secure_over {
+    uint64_t job_id;
+    uint32_t round;
+    uint32_t attempt;
+    weft_task task;
+} weft_secure_over;
 
 /* The clients that were checked in and could have served when a round was opened, sorted by name:
  * a replay selects the same cohort from it. */

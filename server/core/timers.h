@@ -17,6 +17,7 @@
 typedef enum core_timer_kind {
     CORE_TIMER_HOLD = 1, /* a check-in was held long enough; owner: core_client */
     CORE_TIMER_LEASE,    /* owner: core_assignment */
+    CORE_TIMER_POLL,     /* a secure poll was held long enough; owner: core_assignment */
     CORE_TIMER_JOB       /* something of this job is due; owner: core_job */
 } core_timer_kind;
 

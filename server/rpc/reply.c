@@ -131,6 +131,35 @@ static void reply_done(weft_rpc_call *call)
     weft_rpc_reply(call, WEFT_MSG_ABANDON_REPLY, &done);
 }
 
+static weft_secure_state state_of(weft_secagg_next next)
+{
+    switch (next) {
+    case WEFT_SECAGG_NEXT_MESSAGE:
+        return WEFT_SECURE_MESSAGE;
+    case WEFT_SECAGG_NEXT_DONE:
+        return WEFT_SECURE_DONE;
+    case WEFT_SECAGG_NEXT_FAILED:
+        return WEFT_SECURE_FAILED;
+    case WEFT_SECAGG_NEXT_WAIT:
+        break;
+    }
+    return WEFT_SECURE_WAIT;
+}
+
+static void reply_secure(weft_rpc_call *call, const weft_action *action)
+{
+    const weft_msg_secure_step_reply msg = {
+        .state = state_of(action->u.reply.u.secure.state),
+        .type = action->u.reply.u.secure.type,
+        .offset = action->u.reply.u.secure.offset,
+        .total_bytes = action->u.reply.u.secure.total,
+        .message = action->u.reply.u.secure.piece,
+        .reason = (uint32_t)action->u.reply.u.secure.reason,
+        .detail = action->u.reply.u.secure.detail,
+    };
+    weft_rpc_reply(call, WEFT_MSG_SECURE_STEP_REPLY, &msg);
+}
+
 void weft_rpc_reply_action(weft_rpc_call *call, const weft_action *action,
                            const weft_rpc_signer *signer)
 {
@@ -159,6 +188,9 @@ void weft_rpc_reply_action(weft_rpc_call *call, const weft_action *action,
         break;
     case WEFT_REPLY_REFUSED:
         reply_refused(call, action);
+        break;
+    case WEFT_REPLY_SECURE:
+        reply_secure(call, action);
         break;
     case WEFT_REPLY_ERROR:
         weft_rpc_fail(call, action->u.reply.u.error.status, action->u.reply.u.error.detail);

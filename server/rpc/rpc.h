@@ -21,6 +21,7 @@
 #include "rt/queue.h"
 #include "rt/server.h"
 #include "update/check.h"
+#include "update/fixed.h"
 #include "wire/chunk.h"
 #include "wire/methods.h"
 #include "wire/wire.h"
@@ -45,6 +46,7 @@ typedef struct weft_rpc_assignment {
     uint64_t max_examples;
     uint64_t lease_ms;
     weft_durability durability;
+    uint64_t masked_bytes; /* 0: plain; else a masked vector of this size is wanted */
 } weft_rpc_assignment;
 
 /* What a SubmitUpdate has become when its last byte is there. */

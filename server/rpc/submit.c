@@ -31,6 +31,24 @@ refuse(weft_rpc_update *update, weft_refusal refusal, const char *format, ...)
     update->checked = true;
 }
 
+/* Of a masked vector nothing can be seen but its size: all else went under the mask. */
+static void judge_masked(weft_rpc_update *update)
+{
+    const weft_msg_update_header *h = &update->header;
+    const uint64_t want = update->assignment.masked_bytes;
+    if (strcmp(h->encoding, WEFT_FIXED_ENCODING) != 0) {
+        refuse(update, WEFT_REFUSAL_ENCODING,
+               "the encoding is %.16s: the job aggregates securely, it takes " WEFT_FIXED_ENCODING,
+               h->encoding);
+    } else if (h->total_bytes != want) {
+        refuse(update, WEFT_REFUSAL_WRONG_SHAPE, "the masked vector has %llu bytes, want %llu",
+               (unsigned long long)h->total_bytes, (unsigned long long)want);
+    } else if (h->n_examples > 0 || h->metrics.n > 0) {
+        refuse(update, WEFT_REFUSAL_WEIGHT,
+               "weight and metrics of a masked update go under its mask");
+    }
+}
+
 /* What can be said before a byte has come: a client need not upload in vain. */
 static void judge_header(weft_rpc_update *update)
 {
@@ -43,6 +61,8 @@ static void judge_header(weft_rpc_update *update)
                                                                  : 0;
     if (memcmp(h->base_digest.data, assignment->base, WEFT_DIGEST_BYTES) != 0) {
         refuse(update, WEFT_REFUSAL_WRONG_BASE, "the update is against another base version");
+    } else if (assignment->masked_bytes > 0) {
+        judge_masked(update);
     } else if (!codec) {
         refuse(update, WEFT_REFUSAL_ENCODING, "the encoding %.16s is not known", h->encoding);
     } else if (h->total_bytes != want) {
@@ -149,7 +169,9 @@ static weft_status on_chunk(weft_rpc_call *call, weft_rpc_pieces *pieces, size_t
     WEFT_TRY(host->upload_append(host->self, call->update->upload, chunk.offset, data, n, err));
     for (size_t i = 0; s->hash && i < n; i++) {
         WEFT_TRY(weft_hash_add(s->hash, data[i].data, data[i].size, err));
-        weft_update_check_add(&s->check, data[i].data, data[i].size);
+        if (call->update->assignment.masked_bytes == 0) {
+            weft_update_check_add(&s->check, data[i].data, data[i].size);
+        }
     }
     return WEFT_OK;
 }
@@ -166,7 +188,9 @@ static weft_status finish(weft_rpc_call *call, weft_err *err)
         weft_hash_free(s->hash);
         s->hash = NULL;
         const weft_refusal refusal =
-            weft_update_check_finish(&s->check, update->header.n_examples, &why);
+            update->assignment.masked_bytes > 0
+                ? WEFT_REFUSAL_NONE
+                : weft_update_check_finish(&s->check, update->header.n_examples, &why);
         if (memcmp(digest, update->header.update_digest.data, sizeof digest) != 0) {
             refuse(update, WEFT_REFUSAL_WRONG_DIGEST,
                    "the bytes do not have the digest that the "

@@ -264,7 +264,7 @@ weft_status weft_store_wants_upload(weft_store *store, uint64_t assignment_id, b
                               " ON r.job_id = a.job_id AND r.round = a.round"
                               " AND r.attempt = a.attempt"
                               " WHERE a.assignment_id = ? AND a.state IN (1, 2)"
-                              " AND r.state IN (1, 2)",
+                              " AND (r.state IN (1, 2) OR (r.state = 3 AND a.task = 2))",
                               err));
     weft_query_add_u64(&q, assignment_id);
     bool row = false;

@@ -278,11 +278,30 @@ static const char texts_sql[] =
     "ALTER TABLE model ADD COLUMN spec TEXT NOT NULL DEFAULT '';"
     "ALTER TABLE model ADD COLUMN data_schema TEXT NOT NULL DEFAULT '';";
 
+/* Secure sessions of open rounds, a row a message or closure. To the coordinator it is ciphertext,
+ * public keys and, at the end, shares that open no more than the sum; it goes with the round. */
+static const char secure_sql[] =
+    "CREATE TABLE secure ("
+    " job_id INTEGER NOT NULL,"
+    " round INTEGER NOT NULL,"
+    " attempt INTEGER NOT NULL,"
+    " task INTEGER NOT NULL CHECK (task BETWEEN 1 AND 3),"
+    " seq INTEGER NOT NULL CHECK (seq > 0),"
+    " kind INTEGER NOT NULL CHECK (kind BETWEEN 1 AND 4),"
+    " assignment_id INTEGER NOT NULL," /* 0: a closure */
+    " data BLOB NOT NULL,"
+    " PRIMARY KEY (job_id, round, attempt, task, seq),"
+    " FOREIGN KEY (job_id, round, attempt) REFERENCES round DEFERRABLE INITIALLY DEFERRED)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER secure_u BEFORE UPDATE ON secure BEGIN"
+    " SELECT RAISE(ABORT, 'what a session has taken never changes'); END;";
+
 static const char *const main_1[] = {jobs_sql,     rounds_sql,  assignments_sql,
                                      versions_sql, clients_sql, NULL};
 static const char *const main_2[] = {metrics_sql, NULL};
 static const char *const main_3[] = {releases_sql, NULL};
-static const char *const *const main_steps[] = {main_1, main_2, main_3};
+static const char *const main_4[] = {secure_sql, NULL};
+static const char *const *const main_steps[] = {main_1, main_2, main_3, main_4};
 
 static const char *const models_1[] = {models_sql, NULL};
 static const char *const models_2[] = {texts_sql, NULL};

@@ -65,6 +65,8 @@ static weft_status open_main(weft_store *store, const weft_store_options *option
                                         options->busy_timeout_ms, false};
     WEFT_TRY(weft_db_open(&store->main, path, &db_options, err));
     WEFT_TRY(weft_schema_migrate(&store->main, &weft_main_schema, weft_main_schema.n, err));
+    /* what is deleted is overwritten: rows of secure sessions end with shares in the clear */
+    WEFT_TRY(weft_db_exec(&store->main, "PRAGMA secure_delete=ON", err));
     int64_t logical_ms = 0;
     WEFT_TRY(weft_db_int(&store->main, "SELECT logical_ms FROM clock", &logical_ms, err));
     store->logical_ms = (uint64_t)logical_ms;

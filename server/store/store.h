@@ -32,6 +32,9 @@
  */
 #define WEFT_STORE_MAX_DEFINITION_BYTES (256U << 10)
 
+/* A row of a secure session: the longest message of a client, or a closure's bit a client. */
+#define WEFT_STORE_MAX_SECURE_BYTES WEFT_MAX_SECAGG_CLIENT_BYTES
+
 typedef struct weft_store weft_store;
 
 typedef struct weft_store_options {
@@ -106,6 +109,13 @@ WEFT_NODISCARD weft_status weft_store_put_version(weft_store *store, const weft_
 WEFT_NODISCARD weft_status weft_store_put_eligible(weft_store *store, const weft_eligible_row *row,
                                                    weft_err *err);
 
+/** Append a row of a secure session; WEFT_E_LIMIT above WEFT_STORE_MAX_SECURE_BYTES. */
+WEFT_NODISCARD weft_status weft_store_put_secure(weft_store *store, const weft_secure_row *row,
+                                                 weft_err *err);
+/** Forget the rows of a session that is over; their bytes are overwritten. */
+WEFT_NODISCARD weft_status weft_store_end_secure(weft_store *store, const weft_secure_over *over,
+                                                 weft_err *err);
+
 /* ---- restore (owner thread) ------------------------------------------------------------------ */
 
 /** row->def is NULL: decode the definition and set it. */
@@ -125,12 +135,16 @@ WEFT_NODISCARD weft_status weft_store_restore_rounds(weft_store *store, weft_sto
 WEFT_NODISCARD weft_status weft_store_restore_assignments(weft_store *store,
                                                           weft_store_assignment_fn fn, void *arg,
                                                           weft_err *err);
+typedef weft_status (*weft_store_secure_fn)(void *arg, const weft_secure_row *row, weft_err *err);
+/** The rows of those rounds' secure sessions, by session and seq. */
+WEFT_NODISCARD weft_status weft_store_restore_secure(weft_store *store, weft_store_secure_fn fn,
+                                                     void *arg, weft_err *err);
 /** One above the highest ever used. */
 WEFT_NODISCARD weft_status weft_store_next_ids(weft_store *store, uint64_t *ret_job_id,
                                                uint64_t *ret_assignment_id, weft_err *err);
 /**
  * Does the spool have to keep the upload of this assignment? True while it is open or accepted and
- * its round has not ended. For weft_spool_sweep.
+ * what it is summed in (its round, or the round's evaluation) has not ended. For weft_spool_sweep.
  */
 WEFT_NODISCARD weft_status weft_store_wants_upload(weft_store *store, uint64_t assignment_id,
                                                    bool *ret_wanted, weft_err *err);

@@ -7,7 +7,7 @@
 void fix_init(core_fixture *f)
 {
     memset(f, 0, sizeof *f);
-    const weft_core_config config = {2000, 30000, 3, 7};
+    const weft_core_config config = {2000, 30000, 3, 7, "fed", {0}};
     sim_shell_init(&f->s, &config);
     sim_job_def(&f->def, "job", "d");
     f->def.target = 2;

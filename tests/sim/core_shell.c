@@ -367,6 +367,7 @@ static void do_reply(sim_shell *s, const weft_action *action)
         a->status = action->u.reply.u.error.status;
         memcpy(a->detail, action->u.reply.u.error.detail, sizeof a->detail);
         break;
+    case WEFT_REPLY_SECURE:
     case WEFT_REPLY_NOTHING_MORE:
     case WEFT_REPLY_DONE:
     default:

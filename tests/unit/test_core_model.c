@@ -522,7 +522,7 @@ static void run_seed(uint64_t seed, tally *counts)
 {
     world w = {.tally = counts};
     weft_rng_init(&w.rng, seed, 0);
-    const weft_core_config config = {500 + below(&w, 2000), 30000, 4, seed};
+    const weft_core_config config = {500 + below(&w, 2000), 30000, 4, seed, "fed", {0}};
     sim_shell_init(&w.s, &config);
     w.s.central = some_metrics;
     w.s.recall = seed % 2;

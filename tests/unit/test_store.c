@@ -783,6 +783,93 @@ static void make_old(const char *dir, uint32_t main_version, uint32_t models_ver
     weft_db_close(&db);
 }
 
+/* ---- secure sessions ------------------------------------------------------------------------- */
+
+typedef struct seen_secure {
+    uint32_t n;
+    weft_secure_row row[8];
+    uint8_t data[8][16];
+} seen_secure;
+
+static weft_status see_secure(void *arg, const weft_secure_row *row, weft_err *err)
+{
+    (void)err;
+    seen_secure *s = arg;
+    assert_true(s->n < 8 && row->data.size <= 16);
+    s->row[s->n] = *row;
+    if (row->data.size) {
+        memcpy(s->data[s->n], row->data.data, row->data.size);
+    }
+    s->n++;
+    return WEFT_OK;
+}
+
+static weft_secure_row secure_row(weft_task task, uint32_t seq)
+{
+    return (weft_secure_row){.job_id = 1,
+                             .round = 1,
+                             .attempt = 1,
+                             .task = task,
+                             .seq = seq,
+                             .kind = WEFT_SECURE_MESSAGE_TAKEN,
+                             .assignment_id = 5,
+                             .data = {(const uint8_t *)"sealed", 6}};
+}
+
+static void test_store_secure__rows_come_back_in_order_until_the_session_is_over(void **state)
+{
+    (void)state;
+    char *dir = test_dir_new();
+    make_old(dir, weft_main_schema.n, weft_models_schema.n); /* round 1 is open */
+    weft_store *store = open_store(dir);
+    const weft_secure_row rows[] = {secure_row(WEFT_TASK_TRAIN, 2), secure_row(WEFT_TASK_TRAIN, 1),
+                                    secure_row(WEFT_TASK_EVALUATE, 1)};
+    assert_ok(weft_store_begin(store, T0, &assert_err));
+    for (size_t i = 0; i < 3; i++) {
+        assert_ok(weft_store_put_secure(store, &rows[i], &assert_err));
+    }
+    assert_ok(weft_store_commit(store, 800, &assert_err));
+    weft_store_close(store);
+    store = open_store(dir);
+    seen_secure s = {0};
+    assert_ok(weft_store_restore_secure(store, see_secure, &s, &assert_err));
+    assert_int_equal(s.n, 3);
+    assert_true(s.row[0].seq == 1 && s.row[1].seq == 2 && s.row[2].task == WEFT_TASK_EVALUATE);
+    assert_true(s.row[1].kind == WEFT_SECURE_MESSAGE_TAKEN && s.row[1].assignment_id == 5);
+    assert_true(s.row[1].data.size == 6 && memcmp(s.data[1], "sealed", 6) == 0);
+    /* the same row again is a defect, not an update */
+    assert_ok(weft_store_begin(store, T0, &assert_err));
+    assert_int_equal(weft_store_put_secure(store, &rows[0], NULL), WEFT_E_DB);
+    weft_store_rollback(store);
+    assert_ok(weft_store_begin(store, T0, &assert_err));
+    const weft_secure_over over = {1, 1, 1, WEFT_TASK_TRAIN};
+    assert_ok(weft_store_end_secure(store, &over, &assert_err));
+    assert_ok(weft_store_commit(store, 801, &assert_err));
+    s.n = 0;
+    assert_ok(weft_store_restore_secure(store, see_secure, &s, &assert_err));
+    assert_true(s.n == 1 && s.row[0].task == WEFT_TASK_EVALUATE);
+    weft_store_close(store);
+    test_dir_done(dir);
+}
+
+static void test_store_secure__one_below_at_and_above_the_limit(void **state)
+{
+    (void)state;
+    char *dir = test_dir_new();
+    make_old(dir, weft_main_schema.n, weft_models_schema.n);
+    weft_store *store = open_store(dir);
+    static const uint8_t data[WEFT_STORE_MAX_SECURE_BYTES + 1];
+    assert_ok(weft_store_begin(store, T0, &assert_err));
+    for (uint32_t i = 0; i < 3; i++) {
+        weft_secure_row row = secure_row(WEFT_TASK_TRAIN, i + 1);
+        row.data = (weft_view){data, WEFT_STORE_MAX_SECURE_BYTES - 1 + i};
+        assert_int_equal(weft_store_put_secure(store, &row, NULL), i < 2 ? WEFT_OK : WEFT_E_LIMIT);
+    }
+    weft_store_rollback(store);
+    weft_store_close(store);
+    test_dir_done(dir);
+}
+
 static void check_migrated(const char *dir, bool had_rows, bool had_models, uint64_t logical_ms)
 {
     weft_store *store = open_store(dir);
@@ -806,6 +893,10 @@ static void check_migrated(const char *dir, bool had_rows, bool had_models, uint
         assert_ok(weft_store_put_assignment(store, &row, &assert_err));
         const uint8_t zero[WEFT_DIGEST_BYTES] = {0};
         assert_ok(weft_store_put_release(store, "stable", 1, zero, &assert_err));
+        const weft_secure_over over = {1, 1, 1, WEFT_TASK_TRAIN};
+        const weft_secure_row secure = {1, 1, 1, WEFT_TASK_TRAIN, 1, WEFT_SECURE_LEFT, 5, {0}};
+        assert_ok(weft_store_end_secure(store, &over, &assert_err));
+        assert_ok(weft_store_put_secure(store, &secure, &assert_err));
         assert_ok(weft_store_commit(store, 778, &assert_err));
     }
     uint8_t bytes[4] = {0};
@@ -859,11 +950,11 @@ static void test_store_open__refuses_newer_foreign_and_damaged_files(void **stat
     weft_err err = WEFT_ERR_INIT;
     assert_int_equal(try_open(dir, &err), WEFT_E_STATE);
     assert_string_equal(err.msg,
-                        "weft.db has schema version 99 and this program knows versions up to 3: "
+                        "weft.db has schema version 99 and this program knows versions up to 4: "
                         "start the newer weftd, or restore a backup from before its first start");
     exec_on(dir, "weft.db", "PRAGMA user_version=0");
     assert_int_equal(try_open(dir, NULL), WEFT_E_FORMAT);
-    exec_on(dir, "weft.db", "PRAGMA user_version=3");
+    exec_on(dir, "weft.db", "PRAGMA user_version=4");
     assert_int_equal(try_open(dir, NULL), WEFT_OK);
     exec_on(dir, "models.db", "PRAGMA application_id=1");
     weft_err_clear(&err);
@@ -1022,6 +1113,8 @@ int main(void)
         cmocka_unit_test(test_store_versions__by_job_round_digest_and_prefix),
         cmocka_unit_test(test_store_releases__a_name_moves_and_stays_on_record),
         cmocka_unit_test(test_store_open__migrates_from_every_earlier_version),
+        cmocka_unit_test(test_store_secure__rows_come_back_in_order_until_the_session_is_over),
+        cmocka_unit_test(test_store_secure__one_below_at_and_above_the_limit),
         cmocka_unit_test(test_store_open__refuses_newer_foreign_and_damaged_files),
         cmocka_unit_test(test_store_check__counts_zeros_that_are_not_there),
         cmocka_unit_test(test_store_check__finds_what_is_wrong),
