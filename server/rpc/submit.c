@@ -110,6 +110,34 @@ static void ready(weft_rpc_call *call)
     host->update_ready(host->self, call);
 }
 
+/* Every byte has come. */
+static weft_status finish(weft_rpc_call *call, weft_err *err)
+{
+    submit *s = call->stream;
+    weft_rpc_update *update = call->update;
+    if (s->hash) {
+        uint8_t digest[WEFT_SHA256_BYTES];
+        weft_err why = WEFT_ERR_INIT;
+        WEFT_TRY(weft_hash_finish(digest, s->hash, err));
+        weft_hash_free(s->hash);
+        s->hash = NULL;
+        const weft_refusal refusal =
+            update->assignment.masked_bytes > 0
+                ? WEFT_REFUSAL_NONE
+                : weft_update_check_finish(&s->check, update->header.n_examples, &why);
+        if (memcmp(digest, update->header.update_digest.data, sizeof digest) != 0) {
+            refuse(update, WEFT_REFUSAL_WRONG_DIGEST,
+                   "the bytes do not have the digest that the "
+                   "header names");
+        } else if (refusal != WEFT_REFUSAL_NONE) {
+            refuse(update, refusal, "%s", why.msg);
+        }
+        update->checked = true;
+    }
+    ready(call);
+    return WEFT_OK;
+}
+
 static void on_header(weft_rpc_call *call, const uint8_t *bytes, size_t size)
 {
     const weft_rpc_host *host = call->rpc->host;
@@ -134,7 +162,12 @@ static void on_header(weft_rpc_call *call, const uint8_t *bytes, size_t size)
         ready(call);
         return;
     }
-    if (begin_stream(call, &err) != WEFT_OK) {
+    weft_status status = begin_stream(call, &err);
+    const submit *s = call->stream;
+    if (status == WEFT_OK && weft_chunk_stream_complete(&s->order)) {
+        status = finish(call, &err); /* all is here since before a restart: no chunk will come */
+    }
+    if (status != WEFT_OK) {
         weft_rpc_fail_err(call, &err);
     }
 }
@@ -173,34 +206,6 @@ static weft_status on_chunk(weft_rpc_call *call, weft_rpc_pieces *pieces, size_t
             weft_update_check_add(&s->check, data[i].data, data[i].size);
         }
     }
-    return WEFT_OK;
-}
-
-/* Every byte has come. */
-static weft_status finish(weft_rpc_call *call, weft_err *err)
-{
-    submit *s = call->stream;
-    weft_rpc_update *update = call->update;
-    if (s->hash) {
-        uint8_t digest[WEFT_SHA256_BYTES];
-        weft_err why = WEFT_ERR_INIT;
-        WEFT_TRY(weft_hash_finish(digest, s->hash, err));
-        weft_hash_free(s->hash);
-        s->hash = NULL;
-        const weft_refusal refusal =
-            update->assignment.masked_bytes > 0
-                ? WEFT_REFUSAL_NONE
-                : weft_update_check_finish(&s->check, update->header.n_examples, &why);
-        if (memcmp(digest, update->header.update_digest.data, sizeof digest) != 0) {
-            refuse(update, WEFT_REFUSAL_WRONG_DIGEST,
-                   "the bytes do not have the digest that the "
-                   "header names");
-        } else if (refusal != WEFT_REFUSAL_NONE) {
-            refuse(update, refusal, "%s", why.msg);
-        }
-        update->checked = true;
-    }
-    ready(call);
     return WEFT_OK;
 }
 

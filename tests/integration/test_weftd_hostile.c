@@ -72,7 +72,8 @@ static void one_round(const weftd *w, peer *op, peer *a, peer *b, uint32_t round
     answer_done(&theirs);
 }
 
-/* Calls of one client that nobody answers yet: what is over the limit is refused at once. */
+/* Calls of one client that nobody answers yet: what is over the limit is refused at once, or a
+ * newer check-in ends an older one; how many of which depends on who is faster. */
 static void flood(peer *p)
 {
     const weft_msg_dataset set = {"other", 1, ""};
@@ -82,17 +83,17 @@ static void flood(peer *p)
     for (size_t i = 0; i < FLOOD; i++) {
         waiting_start(&calls[i], p, WEFT_METHOD_CHECK_IN, WEFT_MSG_CHECK_IN_REQUEST, &request);
     }
-    size_t refused = 0;
-    for (size_t pass = 0; pass < 200 && refused <= FLOOD / 2; pass++) { /* a busy machine is slow */
-        refused = 0;
+    size_t ended = 0;
+    for (size_t pass = 0; pass < 200 && ended <= FLOOD / 2; pass++) { /* a busy machine is slow */
+        ended = 0;
         for (size_t i = 0; i < FLOOD; i++) {
             if (waiting_end(&calls[i], 20)) {
                 assert_int_not_equal(calls[i].a.code, WEFT_RT_INTERNAL);
-                refused += calls[i].a.code == WEFT_RT_RESOURCE_EXHAUSTED;
+                ended++;
             }
         }
     }
-    assert_true(refused > FLOOD / 2);
+    assert_true(ended > FLOOD / 2);
     for (size_t i = 0; i < FLOOD; i++) {
         waiting_done(&calls[i]);
     }
