@@ -103,9 +103,9 @@ static weft_status fill_result(weft_task_result *ret, const weft_train_result *r
                                weft_err *err)
 {
     weft_metrics metrics;
-    WEFT_TRY(weft_train_result_metrics(result, &metrics, err));
+    WEFT_TRY(weft_train_result_metrics(result, true, &metrics, err));
     ret->n_examples = result->n_examples;
-    ret->n_metrics = metrics.n; /* at most two */
+    ret->n_metrics = metrics.n; /* at most as many as fit */
     for (uint32_t i = 0; i < metrics.n; i++) {
         _Static_assert(sizeof ret->metrics[i].name == sizeof metrics.item[i].name, "one size");
         memcpy(ret->metrics[i].name, metrics.item[i].name, sizeof ret->metrics[i].name);
@@ -118,7 +118,7 @@ static weft_status train_or_evaluate(weft_nn_data *data, const weft_task_info *t
                                      weft_task_result *result, weft_task_control *control,
                                      weft_err *err)
 {
-    const weft_train_control calls = {canceled, progress, control};
+    const weft_train_control calls = {canceled, progress, control, task->round};
     weft_train_result out;
     WEFT_TRY(weft_nn_data_prepare(data, task->data_schema, err));
     WEFT_TRY(have_engine(data, task, err));

@@ -24,6 +24,19 @@ weft_status weft_plan_check(const weft_plan *p, weft_err *err)
         {"prox_mu", p->prox_mu, p->prox_mu >= 0.0 && p->prox_mu <= 1000.0, "[0, 1000]"},
         {"batch_size", p->batch_size, p->batch_size <= 65536, "[0, 65536]"},
         {"epochs", p->epochs, p->epochs >= 1 && p->epochs <= 10000, "[1, 10000]"},
+        {"schedule_rounds", p->schedule_rounds,
+         p->schedule_rounds <= 1000000 &&
+             (p->schedule_rounds >= 1 || p->schedule == WEFT_SCHEDULE_CONSTANT),
+         "[1, 1000000]"},
+        {"schedule_factor", p->schedule_factor,
+         p->schedule_factor >= 0.0 && p->schedule_factor <= 1.0, "[0, 1]"},
+        {"warmup_rounds", p->warmup_rounds, p->warmup_rounds >= 0.0 && p->warmup_rounds <= 1e6,
+         "[0, 1000000]"},
+        {"clip_gradient", p->clip_gradient, p->clip_gradient >= 0.0 && p->clip_gradient <= 1e6,
+         "[0, 1000000]"},
+        {"early_stop", p->early_stop, p->early_stop <= 10000, "[0, 10000]"},
+        {"augment_shift", p->augment_shift, p->augment_shift <= 1024, "[0, 1024]"},
+        {"augment_crop", p->augment_crop, p->augment_crop <= 1024, "[0, 1024]"},
     };
     if (p->optimizer != WEFT_OPTIMIZER_SGD && p->optimizer != WEFT_OPTIMIZER_ADAM) {
         WEFT_FAIL(err, WEFT_E_INVALID, "optimizer is %d, neither sgd nor adam", (int)p->optimizer);
@@ -31,6 +44,10 @@ weft_status weft_plan_check(const weft_plan *p, weft_err *err)
     if (p->numerics != WEFT_NUMERICS_FAST && p->numerics != WEFT_NUMERICS_PORTABLE) {
         WEFT_FAIL(err, WEFT_E_INVALID, "numerics is %d, neither fast nor portable",
                   (int)p->numerics);
+    }
+    if ((int)p->schedule < WEFT_SCHEDULE_CONSTANT || p->schedule > WEFT_SCHEDULE_COSINE) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "schedule is %d, none of constant, step, cosine",
+                  (int)p->schedule);
     }
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         if (!fields[i].ok) {

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef enum weft_optimizer { WEFT_OPTIMIZER_SGD = 1, WEFT_OPTIMIZER_ADAM = 2 } weft_optimizer;
@@ -14,6 +15,13 @@ typedef enum weft_task {
     WEFT_TASK_EVALUATE = 2,
     WEFT_TASK_STATS = 3
 } weft_task;
+
+/* How the learning rate goes on over the rounds; time runs on within one, batch by batch. */
+typedef enum weft_schedule {
+    WEFT_SCHEDULE_CONSTANT = 0,
+    WEFT_SCHEDULE_STEP = 1,  /* times schedule_factor after each schedule_rounds */
+    WEFT_SCHEDULE_COSINE = 2 /* down to schedule_factor of it within schedule_rounds */
+} weft_schedule;
 
 /* Which arithmetic trains. */
 typedef enum weft_numerics {
@@ -33,12 +41,24 @@ typedef struct weft_plan {
     uint32_t epochs;      /* 1..10000 */
     uint64_t seed;        /* shuffles and dropout; mixed with client, round and job by the client */
     weft_numerics numerics;
+    weft_schedule schedule;
+    uint32_t schedule_rounds; /* 1..1000000; any with constant */
+    double schedule_factor;   /* [0, 1] */
+    double warmup_rounds;     /* [0, 1000000]: the rate rises from 0 for so long */
+    double clip_gradient;     /* [0, 1000000]: largest norm of a batch's gradient; 0: any */
+    uint32_t early_stop;    /* 0..10000: end after so many epochs without a lower loss; 0: never */
+    uint32_t augment_shift; /* 0..1024: images move by up to so many pixels, zeros come in */
+    uint32_t augment_crop;  /* 0..1024: up to so many rows and columns are cut off, the rest
+                             * enlarged to the whole */
+    bool augment_flip;      /* every second image is mirrored, left for right */
 } weft_plan;
 
 /** SGD, learning_rate 0.1, batch_size 32, one epoch, Adam's usual betas. */
 #define WEFT_PLAN_INIT                                                                             \
     {                                                                                              \
-        WEFT_OPTIMIZER_SGD, 0.1, 0.0, 0.0, 0.9, 0.999, 1e-8, 0.0, 32, 1, 1, WEFT_NUMERICS_FAST     \
+        .optimizer = WEFT_OPTIMIZER_SGD, .learning_rate = 0.1, .beta1 = 0.9, .beta2 = 0.999,       \
+        .epsilon = 1e-8, .batch_size = 32, .epochs = 1, .seed = 1, .schedule_rounds = 1,           \
+        .schedule_factor = 0.1                                                                     \
     }
 
 /** WEFT_E_INVALID naming the field, its value and its range. */

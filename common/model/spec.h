@@ -73,6 +73,7 @@
  * Behind the loss, what evaluation measures besides loss and accuracy:
  *   metrics [auc] [recall] [top_k=K]
  * auc: of the second of two classes, or of one sigmoid output. recall: of each class, at most 12.
+ * How a federation's are made of its clients': nn/train/train.h, weft_train_result_metrics.
  *
  * Shapes are inferred and checked at parse time: a spec that parsed can be built.
  *

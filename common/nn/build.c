@@ -399,13 +399,13 @@ static void lay_out(weft_net *net, arena *a)
     }
     net->memory.activations = a->used;
     net->n_scratch = (size_t)((scratch + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-    net->scratch = take(a, net->n_scratch * weft_team_size(net->team), sizeof(float));
+    net->scratch = take(a, net->n_scratch * net->n_threads, sizeof(float));
     net->dw = take(a, net->train ? dw : 0, sizeof(float));
     net->db = take(a, net->train ? db : 0, sizeof(float));
     net->memory.scratch = a->used - net->memory.activations;
 }
 
-static weft_status allocate(weft_net *net, weft_err *err)
+static weft_status measure(weft_net *net, weft_err *err)
 {
     arena a = {NULL, 0};
     lay_out(net, &a); /* sums of at most 2^54 bytes */
@@ -414,13 +414,18 @@ static weft_status allocate(weft_net *net, weft_err *err)
                   (unsigned long long)a.used, net->max_batch);
     }
     net->memory.workspace = a.used + ALIGNMENT;
+    return WEFT_OK;
+}
+
+static weft_status allocate(weft_net *net, weft_err *err)
+{
     net->block = weft_array_resize(net->alloc, NULL, (size_t)net->memory.workspace, 1);
     if (!net->block) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a workspace of %llu bytes",
                   (unsigned long long)net->memory.workspace);
     }
     const uintptr_t misplaced = (uintptr_t)net->block % ALIGNMENT;
-    a = (arena){(unsigned char *)net->block + (misplaced ? ALIGNMENT - misplaced : 0), 0};
+    arena a = {(unsigned char *)net->block + (misplaced ? ALIGNMENT - misplaced : 0), 0};
     lay_out(net, &a);
     return WEFT_OK;
 }
@@ -438,11 +443,13 @@ static weft_status copy_class_weights(weft_net *net, const weft_spec *spec, weft
     return WEFT_OK;
 }
 
+/* Everything but memory and threads. */
 static weft_status fill(weft_net *net, const weft_spec *spec, const weft_layout *layout,
                         const weft_net_options *options, weft_err *err)
 {
     net->max_batch = options->max_batch;
     net->train = options->train;
+    net->n_threads = options->n_threads ? options->n_threads : 1;
     net->n_inputs = weft_shape_size(&spec->input);
     net->n_outputs = weft_shape_size(weft_spec_output(spec));
     net->n_params = layout->n_params;
@@ -461,18 +468,12 @@ static weft_status fill(weft_net *net, const weft_spec *spec, const weft_layout 
     kernels use;
     WEFT_TRY(choose_kernels(&use, options, err));
     WEFT_TRY(plan_steps(net, spec, layout, &use, err));
-    WEFT_TRY(weft_team_new(&net->team, options->n_threads ? options->n_threads : 1,
-                           options->thread_started, options->self, net->alloc, err));
-    WEFT_TRY(allocate(net, err));
-    weft_net_seed(net, 0);
-    if (use.gemm == weft_gemm_blas) {
-        weft_gemm_one_thread();
-    }
-    return WEFT_OK;
+    net->blas = use.gemm == weft_gemm_blas;
+    return measure(net, err);
 }
 
-weft_status weft_net_new(weft_net **ret, const weft_spec *spec, const weft_layout *layout,
-                         const weft_net_options *options, const weft_alloc *a, weft_err *err)
+static weft_status plan(weft_net **ret, const weft_spec *spec, const weft_layout *layout,
+                        const weft_net_options *options, const weft_alloc *a, weft_err *err)
 {
     if (spec->n_layers == 0) {
         WEFT_FAIL(err, WEFT_E_INVALID,
@@ -492,6 +493,43 @@ weft_status weft_net_new(weft_net **ret, const weft_spec *spec, const weft_layou
         return status;
     }
     *ret = net;
+    return WEFT_OK;
+}
+
+static weft_status start(weft_net *net, const weft_net_options *options, weft_err *err)
+{
+    WEFT_TRY(weft_team_new(&net->team, net->n_threads, options->thread_started, options->self,
+                           net->alloc, err));
+    WEFT_TRY(allocate(net, err));
+    weft_net_seed(net, 0);
+    if (net->blas) {
+        weft_gemm_one_thread();
+    }
+    return WEFT_OK;
+}
+
+weft_status weft_net_new(weft_net **ret, const weft_spec *spec, const weft_layout *layout,
+                         const weft_net_options *options, const weft_alloc *a, weft_err *err)
+{
+    weft_net *net = NULL;
+    WEFT_TRY(plan(&net, spec, layout, options, a, err));
+    const weft_status status = start(net, options, err);
+    if (status != WEFT_OK) {
+        weft_net_free(net);
+        return status;
+    }
+    *ret = net;
+    return WEFT_OK;
+}
+
+weft_status weft_net_plan_memory(weft_net_memory *ret, const weft_spec *spec,
+                                 const weft_layout *layout, const weft_net_options *options,
+                                 const weft_alloc *a, weft_err *err)
+{
+    weft_net *net = NULL;
+    WEFT_TRY(plan(&net, spec, layout, options, a, err));
+    *ret = net->memory;
+    weft_net_free(net);
     return WEFT_OK;
 }
 

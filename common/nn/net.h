@@ -83,6 +83,13 @@ WEFT_NODISCARD weft_status weft_net_new(weft_net **ret, const weft_spec *spec,
                                         const weft_alloc *a, weft_err *err);
 void weft_net_free(weft_net *net);
 
+/** What such a net would allocate; the same arguments and failures as weft_net_new, but next to
+ *  nothing is allocated. */
+WEFT_NODISCARD weft_status weft_net_plan_memory(weft_net_memory *ret, const weft_spec *spec,
+                                                const weft_layout *layout,
+                                                const weft_net_options *options,
+                                                const weft_alloc *a, weft_err *err);
+
 /** The plan of a net. Threads: any. */
 void weft_net_get_memory(const weft_net *net, weft_net_memory *ret);
 /** Values of one example at the input and at the output; parameters; the batch limit. */

@@ -79,7 +79,9 @@ struct weft_net {
     weft_step *steps; /* [n_steps], owned */
     uint32_t max_batch;
     bool train;
+    uint32_t n_threads;
     weft_team *team; /* owned; NULL: one thread */
+    bool blas;       /* matrix products are OpenBLAS's */
     uint32_t n_inputs;
     uint32_t n_outputs;
     uint64_t n_params;

@@ -298,6 +298,7 @@ static weft_status fill_task(sim_federation *fed, sim_task *t, uint32_t k, weft_
     t->view = sim_world_part(fed->world, k);
     t->base = fed->current.weights;
     t->plan = a->plan;
+    t->round = a->round;
     t->clip_norm = a->clip_norm;
     t->max_examples = a->max_examples;
     return weft_session_train_seed(&t->seed, a->plan.seed, fed->clients[k].name, a->job, a->round,

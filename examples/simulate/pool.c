@@ -74,7 +74,9 @@ static weft_status run_task(worker *w, slot *s, weft_err *err)
     weft_train_result result = {0};
     if (t->kind == SIM_TRAIN) {
         memcpy(s->buffer, t->base, (size_t)layout->n_params * sizeof *s->buffer);
-        WEFT_TRY(weft_train(&result, w->state, s->buffer, &t->plan, t->seed, &source, NULL, err));
+        const weft_train_control control = {.round = t->round};
+        WEFT_TRY(
+            weft_train(&result, w->state, s->buffer, &t->plan, t->seed, &source, &control, err));
     } else {
         WEFT_TRY(weft_evaluate(&result, w->state, t->base, &source, NULL, err));
     }
@@ -82,7 +84,7 @@ static weft_status run_task(worker *w, slot *s, weft_err *err)
     t->n_steps_examples = result.n_examples * (t->kind == SIM_TRAIN ? t->plan.epochs : 1);
     t->loss = result.loss;
     t->accuracy = result.accuracy;
-    WEFT_TRY(weft_train_result_metrics(&result, &t->metrics, err));
+    WEFT_TRY(weft_train_result_metrics(&result, true, &t->metrics, err));
     return t->kind == SIM_TRAIN ? encode(t, s->buffer, layout, err) : WEFT_OK;
 }
 
@@ -226,7 +228,7 @@ weft_status sim_pool_evaluate(sim_pool *pool, weft_metrics *ret, const float *we
                                       .loss = m.loss / m.n,
                                       .accuracy = m.accuracy / m.n,
                                       .has_accuracy = view->data->labels == WEFT_LABEL_CLASS};
-    return weft_train_result_metrics(&result, ret, err);
+    return weft_train_result_metrics(&result, true, ret, err);
 }
 
 /* ---- made and freed -------------------------------------------------------------------------- */

@@ -22,6 +22,7 @@ typedef struct sim_task {
     weft_data_view view; /* examples */
     const float *base;   /* [n_params], borrowed until the task came back */
     weft_plan plan;      /* TRAIN */
+    uint32_t round;      /* TRAIN: where the plan's schedule is */
     uint64_t seed;
     double clip_norm;
     uint64_t max_examples;

@@ -115,7 +115,7 @@ weft_status weft_eval_run(weft_eval_result *ret, weft_eval *eval, const float *w
     weft_train_result result;
     weft_eval_result out = {.n_examples = 0};
     WEFT_TRY(weft_evaluate(&result, eval->state, weights, &source, &control, err));
-    WEFT_TRY(weft_train_result_metrics(&result, &out.metrics, err));
+    WEFT_TRY(weft_train_result_metrics(&result, false, &out.metrics, err));
     out.n_examples = result.n_examples;
     *ret = out;
     return WEFT_OK;

@@ -205,7 +205,7 @@ static void test_train__learns_with_each_optimizer(void **state)
         assert_true(after.accuracy > 0.93 && after.has_accuracy);
         weft_metrics metrics;
         double accuracy = 0.0;
-        assert_ok(weft_train_result_metrics(&after, &metrics, &assert_err));
+        assert_ok(weft_train_result_metrics(&after, false, &metrics, &assert_err));
         assert_int_equal(metrics.n, 2);
         assert_true(weft_metrics_get(&metrics, "accuracy", &accuracy));
         assert_true(accuracy == after.accuracy);
@@ -243,7 +243,7 @@ static void test_train__fits_a_line_with_mse(void **state)
                 fabsf(w[2] - 0.25F) < 1e-4F);
     assert_false(r.has_accuracy);
     weft_metrics metrics;
-    assert_ok(weft_train_result_metrics(&r, &metrics, &assert_err));
+    assert_ok(weft_train_result_metrics(&r, false, &metrics, &assert_err));
     assert_int_equal(metrics.n, 1);
     weft_trainer_state_free(t);
     weft_spec_free(spec);
@@ -471,7 +471,7 @@ static void test_train__reports_and_stops_on_request(void **state)
     (void)state;
     clouds *c = clouds_new(clouds_text);
     watcher w = {.stop_at = 7};
-    const weft_train_control control = {watcher_canceled, watcher_progress, &w};
+    const weft_train_control control = {watcher_canceled, watcher_progress, &w, 1};
     weft_err err = WEFT_ERR_INIT;
     assert_int_equal(train_once(c, &c->source, &control, 0.1, &err), WEFT_E_CANCELED);
     assert_string_equal(err.msg, "canceled after 7 of 90 batches");

@@ -15,6 +15,7 @@
 #include "model/plan.h"
 #include "nn/net.h"
 #include "nn/train/source.h"
+#include "nn/train/tally.h"
 
 /* More examples than this are passed through the net in chunks whose gradients are added up in a
  * fixed order: batch_size 0 or a large one costs no more memory. */
@@ -25,6 +26,7 @@ typedef struct weft_train_control {
     bool (*canceled)(void *self);                                /* polled each batch; or NULL */
     void (*progress)(void *self, uint64_t done, uint64_t total); /* batches; or NULL */
     void *self;
+    uint32_t round; /* where the plan's schedule is, from 1; 0 is 1 */
 } weft_train_control;
 
 typedef struct weft_trainer_state weft_trainer_state;
@@ -49,14 +51,17 @@ typedef struct weft_train_result {
     double loss;        /* TRAIN: mean of the last epoch's batches, each before its step */
     double accuracy;    /* the same; 0 where there is none */
     bool has_accuracy;
+    weft_tally_result tally; /* EVALUATE: what the spec's metrics line asks for */
 } weft_train_result;
 
 /**
- * Train plan->epochs epochs.
+ * Train plan->epochs epochs, or fewer where plan->early_stop ends it. After the first batch nothing
+ * is allocated.
  * @param weights  [n_params], base weights on entry, trained ones on return; undefined after a
  * failure.
  * @param plan     checked here.
- * @param seed     of shuffles and dropout (plan->seed is not used: the caller has mixed it).
+ * @param seed     of shuffles, dropout and augmentation (plan->seed is not used: the caller has
+ * mixed it).
  * @param control  or NULL.
  * @return WEFT_E_CANCELED; WEFT_E_INVALID the data do not fit the spec, no examples, or the loss
  *         stopped being finite; WEFT_E_NOMEM; what the source returned.
@@ -75,8 +80,33 @@ WEFT_NODISCARD weft_status weft_evaluate(weft_train_result *ret, weft_trainer_st
                                          const float *weights, const weft_batch_source *source,
                                          const weft_train_control *control, weft_err *err);
 
-/** The result as metrics: "loss", and "accuracy" where there is one. WEFT_E_INVALID not finite. */
+/**
+ * The result as metrics: "loss", and where there are such "accuracy", "top5" (of top_k=5), "auc",
+ * "recall_0", "recall_1", ...
+ *
+ * A federation's value is the mean of its clients' values, weighted by examples. For the first
+ * three that is the value over all examples; for the others it is not (an area under a curve of all
+ * examples is no mean of areas, and recall would have to be weighted by the examples of its class).
+ * So a client's are named "client_auc" and "client_recall_0": means of clients.
+ *
+ * @param of_client  name them so.
+ * @return WEFT_E_INVALID not finite.
+ */
 WEFT_NODISCARD weft_status weft_train_result_metrics(const weft_train_result *result,
-                                                     weft_metrics *ret, weft_err *err);
+                                                     bool of_client, weft_metrics *ret,
+                                                     weft_err *err);
+
+/* What a client needs for a plan, in bytes: all that training allocates, and the weights. */
+typedef struct weft_train_memory {
+    uint64_t parameters;  /* the weights */
+    uint64_t optimizer;   /* gradients, moments, base weights, where the plan needs them */
+    uint64_t activations; /* of one batch, and their gradients */
+    uint64_t scratch;     /* of kernels */
+} weft_train_memory;
+
+/** @return as weft_trainer_state_new; WEFT_E_INVALID the plan. */
+WEFT_NODISCARD weft_status weft_train_plan_memory(weft_train_memory *ret, const weft_spec *spec,
+                                                  const weft_plan *plan, const weft_alloc *a,
+                                                  weft_err *err);
 
 #endif
