@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { MAX_PARTS = 64 };
@@ -81,7 +82,7 @@ static void name_liars(unmask *u)
             memcpy(out + used, ", ", 2);
             used += 2;
         }
-        memcpy(out + used, name, n + 1);
+        (void)snprintf(out + used, n + 1, "%s", name); /* fits: looked at above */
         used += n;
     }
 }

@@ -307,23 +307,22 @@ static inline void ref_forward_from(const problem *p, uint32_t layer, bool train
     }
     for (uint32_t k = 0; k < p->spec->n_layers; k++) {
         const weft_layer *l = &p->spec->layers[k];
-        const size_t in = weft_shape_size(&l->in);
+        const bool branch = l->kind == WEFT_LAYER_FROM; /* what was saved, not what is before it */
+        const size_t in = weft_shape_size(branch ? &l->out : &l->in);
         const size_t out = weft_shape_size(&l->out);
         const double *other = p->values[l->of];
+        const double *from = branch ? other : p->values[k];
         const size_t rows = (size_t)p->n * l->in.h * l->in.w;
         if (k < layer) {
             w += weft_layer_n_params(l);
             continue;
         }
         for (size_t i = 0; i < p->n; i++) {
-            ref_example(l, w, p->values[k] + i * in, p->spec->vocab ? p->x + i * p->n_in : NULL,
+            ref_example(l, w, from + i * in, p->spec->vocab ? p->x + i * p->n_in : NULL,
                         p->values[k + 1] + i * out);
         }
-        for (size_t i = 0; i < p->n * out; i++) {
-            double *v = &p->values[k + 1][i];
-            *v = l->kind == WEFT_LAYER_FROM  ? other[i]
-                 : l->kind == WEFT_LAYER_ADD ? *v + other[i]
-                                             : *v;
+        for (size_t i = 0; l->kind == WEFT_LAYER_ADD && i < p->n * out; i++) {
+            p->values[k + 1][i] += other[i];
         }
         if (l->kind == WEFT_LAYER_BATCHNORM && train) {
             ref_norm(w, p->values[k], p->values[k + 1], rows, l->in.c, 1);
