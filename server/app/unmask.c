@@ -78,12 +78,8 @@ static void name_liars(unmask *u)
             memcpy(out + used, ", ...", 6);
             break;
         }
-        if (used > 0) {
-            memcpy(out + used, ", ", 2);
-            used += 2;
-        }
-        (void)snprintf(out + used, n + 1, "%s", name); /* fits: looked at above */
-        used += n;
+        /* fits: looked at above */
+        used += (size_t)snprintf(out + used, n + 3, "%s%s", used > 0 ? ", " : "", name);
     }
 }
 

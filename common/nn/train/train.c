@@ -165,7 +165,7 @@ weft_status weft_train(weft_train_result *ret, weft_trainer_state *state, float 
     weft_rng shuffle;
     weft_rng_init(&shuffle, seed, shuffle_stream);
     weft_loss_sum sum = {0.0, 0, 0};
-    double lowest = INFINITY;
+    double lowest = (double)INFINITY;
     uint32_t idle = 0; /* epochs since */
     for (uint32_t i = 0; i < plan->epochs && (plan->early_stop == 0 || idle < plan->early_stop);
          i++) {
