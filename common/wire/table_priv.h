@@ -3,7 +3,7 @@
  * The tables behind the codec: one row a field, in the order of protoc-c's descriptor, whose i-th
  * field is the i-th row's (test_wire compares them). A row adds what the schema cannot say: where
  * the value lies in our struct, its limit, whether it must be there. Inside wire only (and for that
- * test). Static data, any thread.
+ * test and test_secagg_context, which walks the plan's). Static data, any thread.
  */
 #ifndef WEFT_WIRE_TABLE_PRIV_H
 #define WEFT_WIRE_TABLE_PRIV_H
