@@ -57,7 +57,7 @@ static void test_init_macros__set_the_size_and_the_defaults(void **state)
     assert_int_equal(i.size, sizeof i);
     assert_int_equal(o.connect_backoff_max_ms, 20000);
     assert_int_equal(o.observe, 0);
-    assert_int_equal(o.sync_above_ms, 1000);
+    assert_int_equal(o.sync_above_ms, 0);
     assert_null(o.allowed_jobs);
 }
 

@@ -181,8 +181,8 @@ typedef struct weft_client_options {
     void *log_arg;
     int observe; /* nonzero: only info, receipt and history, also beside a process that runs */
     /* An update whose training took so long or longer is on disk before any of it is sent. A
-     * quicker one survives the process, but a power cut costs its training again. Default 1000;
-     * 0: wait for the disk in any case. */
+     * quicker one survives the process, but a power cut costs its training again. Default 0:
+     * every update waits for the disk. */
     uint32_t sync_above_ms;
     /* the owner's policy for secure aggregation (docs/threat-model.md) */
     int adversary; /* weft_policy_adversary; default active: jobs that only guard against less are
@@ -191,7 +191,7 @@ typedef struct weft_client_options {
 } weft_client_options;
 #define WEFT_CLIENT_OPTIONS_INIT                                                                   \
     {                                                                                              \
-        sizeof(weft_client_options), NULL, NULL, 0, 0, NULL, 20000, 0, NULL, NULL, 0, 1000,        \
+        sizeof(weft_client_options), NULL, NULL, 0, 0, NULL, 20000, 0, NULL, NULL, 0, 0,           \
             WEFT_POLICY_ACTIVE, 0.05                                                               \
     }
 
