@@ -10,6 +10,7 @@
 #include "agg/agg.h"
 #include "config/job.h"
 #include "model/layout.h"
+#include "secagg/terms.h"
 
 /* Everything that the plan says; bytes are of one client, of a round, or of the coordinator. */
 typedef struct job_cost {
@@ -22,7 +23,9 @@ typedef struct job_cost {
     uint64_t client_memory;
     uint64_t coordinator_memory;
     uint64_t spool_bytes;
-    double grid_step; /* of the exact sum */
+    double grid_step; /* of the exact sum; secure: of one client's update at the largest weight */
+    weft_secagg_params smallest, largest; /* sessions of training; secure only */
+    uint32_t bits;                        /* of a word that an update at the clip may take */
 } job_cost;
 
 /* Vectors of the model's size that training holds: weights, base, gradients, momentum, Adam's two.
@@ -33,6 +36,29 @@ static uint64_t training_vectors(const weft_plan *plan)
                                : plan->momentum > 0.0                 ? 1
                                                                       : 0;
     return 3 + optimizer;
+}
+
+/* What goes under the mask, and who must answer: for the fewest clients and for the most. */
+static weft_status measure_secure(job_cost *cost, const weft_job_def *def, weft_err *err)
+{
+    weft_secagg_terms terms;
+    weft_fixed_grid grid;
+    WEFT_TRY(weft_secagg_terms_check(def, cost->n_params, err));
+    weft_secagg_terms_make(&terms, def, def->task);
+    WEFT_TRY(weft_secagg_terms_grid(&grid, &terms, def->task, cost->n_params, def->clip_norm,
+                                    def->max_examples, err));
+    WEFT_TRY(weft_secagg_params_find(&cost->smallest, terms.policy.min_cohort, &terms.policy, err));
+    WEFT_TRY(weft_secagg_params_find(&cost->largest, terms.max_cohort, &terms.policy, err));
+    cost->grid_step = 1.0 / grid.scale;
+    cost->bits = 1;
+    for (int32_t most = grid.bound; most > 0; most /= 2) {
+        cost->bits++;
+    }
+    const uint64_t bytes = weft_fixed_bytes(&grid);
+    cost->up_bytes = bytes * cost->cohort;
+    cost->spool_bytes = cost->up_bytes;
+    cost->coordinator_memory = cost->model_bytes * 2 + bytes;
+    return WEFT_OK;
 }
 
 static weft_status measure(job_cost *cost, const weft_job_def *def, weft_err *err)
@@ -57,6 +83,9 @@ static weft_status measure(job_cost *cost, const weft_job_def *def, weft_err *er
     /* the published version, the sum of int64 and the candidate that it becomes */
     cost->coordinator_memory = cost->model_bytes * 2 + cost->n_params * sizeof(int64_t);
     cost->spool_bytes = cost->up_bytes;
+    if (def->secure_aggregation) {
+        return measure_secure(cost, def, err);
+    }
     WEFT_TRY(weft_sum_check(cost->n_params, cost->cohort, def->max_examples, def->clip_norm, err));
     const double largest = (double)cost->cohort * (double)def->max_examples * def->clip_norm;
     const double bits = 62.0 - ceil(log2(largest));
@@ -107,6 +136,46 @@ static void print_round_policy(const weft_job_def *def, const job_cost *cost)
               cli_duration(backoff, def->backoff_ms));
 }
 
+static void print_session(const char *label, const weft_secagg_params *p)
+{
+    char failure[64] = "";
+    if (isfinite(p->log2_failure)) {
+        (void)snprintf(failure, sizeof failure, ", but for one time in 2^%.0f", -p->log2_failure);
+    }
+    cli_field(label,
+              "%u clients: %u neighbours each (k), %u must answer (t); %u may drop out, %u may "
+              "collude%s",
+              p->n, p->k, p->t, p->dropouts, p->colluders, failure);
+}
+
+static void print_privacy(const weft_job_def *def, const job_cost *cost)
+{
+    char a[CLI_TEXT_BYTES];
+    if (!def->secure_aggregation) {
+        cli_field("sum",
+                  "exact, in steps of %.2g of an update times its weight; norm up to %g, weight "
+                  "up to %" PRIu64,
+                  cost->grid_step, def->clip_norm, def->max_examples);
+        cli_field("privacy", "secure aggregation off: the coordinator sees each update");
+        return;
+    }
+    cli_field("sum", "exact, mod 2^32: %u bits a value, norm up to %g", cost->bits, def->clip_norm);
+    cli_field("grid",
+              "steps of %.2g for a client with %" PRIu64
+              " examples (max_examples), of %.2g for one "
+              "with 100",
+              cost->grid_step, def->max_examples,
+              cost->grid_step * (double)def->max_examples /
+                  (def->max_examples < 100 ? (double)def->max_examples : 100.0));
+    cli_field("privacy", "secure aggregation on, against %s coordinator; %s for each phase",
+              def->secure.adversary == WEFT_ADVERSARY_ACTIVE ? "a lying" : "a curious",
+              cli_duration(a, def->secure.phase_deadline_ms));
+    if (cost->smallest.n != cost->largest.n) {
+        print_session("fewest", &cost->smallest);
+    }
+    print_session("session", &cost->largest);
+}
+
 static const char *numerics_name(const weft_job_def *def)
 {
     return def->plan.numerics == WEFT_NUMERICS_PORTABLE ? "portable" : "fast";
@@ -133,18 +202,14 @@ static void print_plan(const weft_job_def *def, const job_cost *cost)
               cli_size(a, cost->model_bytes), cli_size(b, cost->client_memory));
     cli_field("coordinator", "%s of memory for the open round, %s of disk for its updates",
               cli_size(a, cost->coordinator_memory), cli_size(b, cost->spool_bytes));
-    cli_field("sum",
-              "exact, in steps of %.2g of an update times its weight; norm up to %g, weight "
-              "up to %" PRIu64,
-              cost->grid_step, def->clip_norm, def->max_examples);
-    cli_field("privacy", "secure aggregation %s", def->secure_aggregation ? "on" : "off");
+    print_privacy(def, cost);
     print_evaluation(def);
     print_stop(def);
 }
 
 static json_t *plan_json(const weft_job_def *def, const job_cost *cost)
 {
-    return json_pack(
+    json_t *plan = json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b, s:s}", "job",
         def->name, "dataset", def->dataset, "n_params", (json_int_t)cost->n_params, "n_tensors",
         (json_int_t)cost->n_tensors, "model_bytes", (json_int_t)cost->model_bytes, "cohort",
@@ -154,6 +219,18 @@ static json_t *plan_json(const weft_job_def *def, const job_cost *cost)
         "client_memory_bytes", (json_int_t)cost->client_memory, "coordinator_memory_bytes",
         (json_int_t)cost->coordinator_memory, "grid_step", cost->grid_step, "secure_aggregation",
         def->secure_aggregation, "numerics", numerics_name(def));
+    if (plan && def->secure_aggregation) {
+        const weft_secagg_params *p = &cost->largest;
+        json_t *session =
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "clients", (json_int_t)p->n, "k",
+                      (json_int_t)p->k, "t", (json_int_t)p->t, "dropouts", (json_int_t)p->dropouts,
+                      "colluders", (json_int_t)p->colluders, "bits", (json_int_t)cost->bits);
+        if (session && isfinite(p->log2_failure)) {
+            (void)json_object_set_new(session, "log2_failure", json_real(p->log2_failure));
+        }
+        (void)json_object_set_new(plan, "secure", session); /* what is missing prints nothing */
+    }
+    return plan;
 }
 
 static weft_status check_there(cli *c, const weft_job_def *def, weft_err *err)

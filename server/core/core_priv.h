@@ -292,8 +292,9 @@ void core_job_free(weft_core *core, core_job *job);
 WEFT_NODISCARD weft_status core_job_round_done(weft_core *core, core_job *job,
                                                const weft_round_row *round, bool evaluated,
                                                weft_err *err);
-/** An attempt failed: backoff, or pause. */
-WEFT_NODISCARD weft_status core_job_attempt_failed(weft_core *core, core_job *job,
+/** An attempt of a round failed: backoff, or pause. What was masked is never asked for again, so
+ * the next attempt may be another round's. */
+WEFT_NODISCARD weft_status core_job_attempt_failed(weft_core *core, core_job *job, uint32_t round,
                                                    const char *reason, weft_err *err);
 WEFT_NODISCARD weft_status core_on_submit(weft_core *core, const weft_event *event, weft_err *err);
 WEFT_NODISCARD weft_status core_on_control(weft_core *core, const weft_event *event, weft_err *err);

@@ -204,8 +204,8 @@ static uint64_t backoff_ms(const core_job *job, uint32_t k)
                                                              : first_ms << doublings;
 }
 
-weft_status core_job_attempt_failed(weft_core *core, core_job *job, const char *reason,
-                                    weft_err *err)
+weft_status core_job_attempt_failed(weft_core *core, core_job *job, uint32_t round,
+                                    const char *reason, weft_err *err)
 {
     /* Attempts of one round are numbered without a gap: after a pause they are counted anew in
      * steps of max_attempts. */
@@ -218,13 +218,18 @@ weft_status core_job_attempt_failed(weft_core *core, core_job *job, const char *
     }
     if (k == job->def.max_attempts) {
         job->row.retry_at_ms = 0;
-        core_text(text, "round %u failed %u times, at last: %.80s", job->row.round,
-                  job->row.attempts, reason);
+        if (round == job->row.round) {
+            core_text(text, "round %u failed %u times, at last: %.80s", round, job->row.attempts,
+                      reason);
+        } else { /* masked input is not asked for again: each attempt was a round of its own */
+            core_text(text, "%u rounds up to %u failed, at last: %.80s", job->row.attempts, round,
+                      reason);
+        }
         return set_status(core, job, WEFT_JOB_PAUSED, text, err);
     }
     job->row.retry_at_ms = core_later(core->now_ms, backoff_ms(job, k));
-    core_text(text, "round %u is tried again in %llu ms (attempt %u)", job->row.round,
-              CORE_ULL(job->row.retry_at_ms - core->now_ms), job->row.attempts + 1);
+    core_text(text, "round %u failed; round %u begins in %llu ms (attempt %u)", round,
+              job->row.round, CORE_ULL(job->row.retry_at_ms - core->now_ms), job->row.attempts + 1);
     return core_notify(core, "job", job, NULL, "", text, err);
 }
 

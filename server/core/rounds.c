@@ -159,8 +159,9 @@ weft_status core_round_attempt_failed(weft_core *core, core_round *round, const 
                                       weft_err *err)
 {
     core_job *job = round->job;
+    const uint32_t number = round->row.round;
     WEFT_TRY(core_round_fail(core, round, reason, WEFT_ASSIGNMENT_LATE, err));
-    return core_job_attempt_failed(core, job, reason, err);
+    return core_job_attempt_failed(core, job, number, reason, err);
 }
 
 /* The mean over accepted assignments of a task, by ascending id. */

@@ -293,6 +293,43 @@ static void test_plan__numbers_of_the_2nn(void **state)
     assert_ptr_equal(strchr(e->out, '\n'), e->out + strlen(e->out) - 1); /* one line */
 }
 
+/* Six clients: the complete graph; one colluder against a lying coordinator. */
+static void test_plan__who_must_answer_in_a_secure_job(void **state)
+{
+    (void)state;
+    char text[1024];
+    static const char head[] = "name: digits\ndataset: mnist\nmodel: |\n  input 784\n  dense "
+                               "units=10\n  loss softmax_cross_entropy\n";
+    (void)snprintf(text, sizeof text,
+                   "%sround: {target: 6, minimum: 3}\naggregation: {secure: true, clip_norm: 10, "
+                   "max_examples: 1000}\n",
+                   head); /* fits */
+    const ended *e = RUN("job", "plan", write_job("six.yaml", text), "--format", "json");
+    assert_int_equal(e->status, 0);
+    json_t *plan = json_loads(e->out, 0, NULL);
+    assert_non_null(plan);
+    const json_t *secure = json_object_get(plan, "secure");
+    assert_non_null(secure);
+    assert_int_equal(number(secure, "clients"), 6);
+    assert_int_equal(number(secure, "k"), 5);
+    assert_int_equal(number(secure, "t"), 4); /* floor((6 - 1 + 1) / 2) + 1 */
+    assert_int_equal(number(secure, "colluders"), 1);
+    assert_int_equal(number(secure, "dropouts"), 1);
+    assert_int_equal(number(secure, "bits"), 30); /* (2^31 - 1) / 6, and the sign */
+    json_decref(plan);
+    e = RUN("job", "plan", write_job("six.yaml", text));
+    assert_says(e->out, "6 clients: 5 neighbours each (k), 4 must answer (t)");
+    (void)snprintf(text, sizeof text,
+                   "%sround: {target: 6, minimum: 2}\naggregation: {secure: true}\n",
+                   head); /* fits */
+    assert_fails(RUN("job", "plan", write_job("two.yaml", text)), 1, "round.minimum is 2");
+    (void)snprintf(text, sizeof text,
+                   "%sround: {target: 6, minimum: 3}\naggregation: {secure: true}\nsecure: {gamma: "
+                   "0.8, delta: 0.5}\n",
+                   head); /* fits */
+    assert_fails(RUN("job", "plan", write_job("gamma.yaml", text)), 1, "gamma");
+}
+
 static void test_plan__mistakes_have_file_and_line(void **state)
 {
     (void)state;
@@ -317,6 +354,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_status__times_out_with_3),
         cmocka_unit_test(test_status__broken_keys_are_named),
         cmocka_unit_test(test_plan__numbers_of_the_2nn),
+        cmocka_unit_test(test_plan__who_must_answer_in_a_secure_job),
         cmocka_unit_test(test_plan__mistakes_have_file_and_line),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
