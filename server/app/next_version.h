@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The end of a round: sum and base become the next weights, in memory and, durable, in the store.
- * One pass in windows that stay in the cache. Called by rounds.c; worker threads.
+ * One pass in windows that stay in the cache. Called by rounds_finish.c; worker threads.
  */
 #ifndef WEFT_APP_NEXT_VERSION_H
 #define WEFT_APP_NEXT_VERSION_H

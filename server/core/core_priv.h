@@ -310,23 +310,22 @@ void core_round_free(weft_core *core, core_round *round);
 /** Begin an attempt: row, sum, notice. The assignments follow. */
 WEFT_NODISCARD weft_status core_round_begin(core_round **ret, weft_core *core, core_job *job,
                                             core_names *eligible, uint32_t cohort, weft_err *err);
+/** @param reason  copied; it may be the row's own. */
+void core_round_set_state(weft_core *core, core_round *round, weft_round_state state,
+                          const char *reason);
 /** Whatever is due in a job's open round. */
 WEFT_NODISCARD weft_status core_round_advance(weft_core *core, core_job *job, bool *changed,
                                               weft_err *err);
-/** After replacements were looked for: can the round still go on? */
-WEFT_NODISCARD weft_status core_round_look(weft_core *core, core_job *job, bool *changed,
-                                           weft_err *err);
 /** End the open attempt without a version; state is for its open assignments. */
 WEFT_NODISCARD weft_status core_round_fail(weft_core *core, core_round *round, const char *reason,
                                            weft_assignment_state state, weft_err *err);
 /** The same, and tell the job: it tries again, or pauses. */
 WEFT_NODISCARD weft_status core_round_attempt_failed(weft_core *core, core_round *round,
                                                      const char *reason, weft_err *err);
-/** No more updates: the sum is finished. */
-WEFT_NODISCARD weft_status core_round_close(weft_core *core, core_round *round, const char *reason,
-                                            weft_err *err);
-/** FINISH, once all that was accepted is in the sum. */
-WEFT_NODISCARD weft_status core_round_finish(weft_core *core, core_round *round, weft_err *err);
+/** Open assignments get their end; what they uploaded so far is of no use. */
+WEFT_NODISCARD weft_status core_round_end_open(weft_core *core, core_round *round,
+                                               weft_assignment_state state, const char *reason,
+                                               weft_err *err);
 /** End the open round whose version is published. */
 WEFT_NODISCARD weft_status core_round_done(weft_core *core, core_round *round, const char *reason,
                                            weft_err *err);
@@ -339,9 +338,41 @@ uint64_t core_round_next_ms(const weft_core *core, const core_round *round);
 uint32_t core_round_lost(const core_round *round);
 /** Evaluations that may still be asked for. */
 uint32_t core_round_to_ask(const weft_core *core, const core_round *round);
+/** In the outboxes or here: updates that the round can count on. */
+uint32_t core_round_come(const core_round *round);
+/** The mean over accepted assignments of a task, by ascending id. */
+void core_round_mean(weft_metrics *ret, const core_round *round, bool evaluate);
+/** Clients whose shares were wrong, as `finished` tells: the sum is right all the same. */
+WEFT_NODISCARD weft_status core_round_name_liars(weft_core *core, core_round *round,
+                                                 const weft_event *event, weft_err *err);
+
+/* ---- training.c: until the sum's end --------------------------------------------------------- */
+
+WEFT_NODISCARD weft_status core_training_advance(weft_core *core, core_round *round, bool *changed,
+                                                 weft_err *err);
+/** After replacements were looked for: can the round still go on? */
+WEFT_NODISCARD weft_status core_round_look(weft_core *core, core_job *job, bool *changed,
+                                           weft_err *err);
+/** No more updates: the sum is finished. */
+WEFT_NODISCARD weft_status core_round_close(weft_core *core, core_round *round, const char *reason,
+                                            weft_err *err);
+/** FINISH, once all that was accepted is in the sum. */
+WEFT_NODISCARD weft_status core_round_finish(weft_core *core, core_round *round, weft_err *err);
 WEFT_NODISCARD weft_status core_on_folded(weft_core *core, const weft_event *event, weft_err *err);
+
+/* ---- publication.c: what a sum gave ---------------------------------------------------------- */
+
 WEFT_NODISCARD weft_status core_on_finished(weft_core *core, const weft_event *event,
                                             weft_err *err);
+
+/* ---- evaluation.c: of what was published ----------------------------------------------------- */
+
+WEFT_NODISCARD weft_status core_evaluation_begin(weft_core *core, core_round *round, weft_err *err);
+WEFT_NODISCARD weft_status core_evaluation_advance(weft_core *core, core_round *round,
+                                                   bool *changed, weft_err *err);
+/** `finished` of a secure evaluation's sum. */
+WEFT_NODISCARD weft_status core_evaluation_metrics(weft_core *core, core_round *round,
+                                                   const weft_event *event, weft_err *err);
 WEFT_NODISCARD weft_status core_on_central(weft_core *core, const weft_event *event, weft_err *err);
 
 /* ---- select.c: who works on what ------------------------------------------------------------- */
