@@ -124,8 +124,11 @@ static weft_status choose_kernels(kernels *ret, const weft_net_options *o, weft_
     const weft_isa *isa = weft_isa_get(o->isa);
     if (o->kernels == WEFT_KERNELS_NAIVE) {
         *ret = naive;
-    } else if (o->kernels == WEFT_KERNELS_BLAS ||
-               (free_choice && weft_isa_best() == WEFT_ISA_PLAIN)) {
+    } else if (o->kernels == WEFT_KERNELS_BLAS) {
+        WEFT_TRY(weft_blas_open(err));
+        *ret = blas;
+    } else if (free_choice && weft_isa_best() == WEFT_ISA_PLAIN &&
+               weft_blas_open(NULL) == WEFT_OK) {
         *ret = blas;
     } else if (!isa) {
         WEFT_FAIL(err, WEFT_E_INVALID, "this processor has no %s", weft_isa_name(o->isa));
@@ -319,6 +322,10 @@ static weft_status plan_steps(weft_net *net, const weft_spec *spec, const weft_l
                           "numerics: portable takes no images of %ux%ux%u values with %u filters",
                           c->h, c->w, c->cin, c->cout);
             }
+            if (step->conv_ops == &weft_conv_blas) {
+                WEFT_TRY(weft_blas_open(err));
+                net->blas = true;
+            }
         }
     }
     return WEFT_OK;
@@ -468,7 +475,7 @@ static weft_status fill(weft_net *net, const weft_spec *spec, const weft_layout 
     kernels use;
     WEFT_TRY(choose_kernels(&use, options, err));
     WEFT_TRY(plan_steps(net, spec, layout, &use, err));
-    net->blas = use.gemm == weft_gemm_blas;
+    net->blas = net->blas || use.gemm == weft_gemm_blas;
     return measure(net, err);
 }
 
@@ -503,7 +510,7 @@ static weft_status start(weft_net *net, const weft_net_options *options, weft_er
     WEFT_TRY(allocate(net, err));
     weft_net_seed(net, 0);
     if (net->blas) {
-        weft_gemm_one_thread();
+        weft_blas_one_thread();
     }
     return WEFT_OK;
 }

@@ -6,6 +6,8 @@
 #ifndef WEFT_NN_GEMM_H
 #define WEFT_NN_GEMM_H
 
+#include "base/err.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -31,11 +33,21 @@ typedef struct weft_mat {
 typedef void weft_gemm_fn(float *c, size_t c_stride, size_t m, size_t n, size_t k, float alpha,
                           weft_mat a, weft_mat b, float beta);
 
-weft_gemm_fn weft_gemm_blas;
 /* Three loops and float64 sums: the oracle. */
 weft_gemm_fn weft_gemm_naive;
 
-/** Limit OpenBLAS to one thread, unless it is already (net.h says why). Threads: any. */
-void weft_gemm_one_thread(void);
+/* ---- blas.c -----------------------------------------------------------------------------------
+ */
+
+/* By OpenBLAS; only after weft_blas_open. */
+weft_gemm_fn weft_gemm_blas;
+
+/**
+ * Load OpenBLAS, if it is not yet: it is no part of a process before.
+ * @return WEFT_E_NOTFOUND this system has none.
+ */
+WEFT_NODISCARD weft_status weft_blas_open(weft_err *err);
+/** Limit OpenBLAS to one thread, unless it is already (net.h says why); after weft_blas_open. */
+void weft_blas_one_thread(void);
 
 #endif

@@ -81,7 +81,7 @@ struct weft_net {
     bool train;
     uint32_t n_threads;
     weft_team *team; /* owned; NULL: one thread */
-    bool blas;       /* matrix products are OpenBLAS's */
+    bool blas;       /* some matrix products are OpenBLAS's */
     uint32_t n_inputs;
     uint32_t n_outputs;
     uint64_t n_params;

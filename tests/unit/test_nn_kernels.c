@@ -720,6 +720,12 @@ static void test_net_loss__wants_the_truth_that_fits(void **state)
     }
 }
 
+static int open_blas(void **state)
+{
+    (void)state;
+    return weft_blas_open(NULL) == WEFT_OK ? 0 : -1;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -739,5 +745,5 @@ int main(void)
         cmocka_unit_test(test_net_forward__of_inference_equals_training),
         cmocka_unit_test(test_net_loss__wants_the_truth_that_fits),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_blas, NULL);
 }

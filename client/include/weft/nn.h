@@ -9,8 +9,9 @@
  *     weft_client_attach(client, &dataset, &trainer, &err);
  *
  * Threads: data may be used by one thread at a time; weft_nn_predict by any. The engine computes on
- * the calling thread only. Building a network (at a task, in weft_nn_predict) sets OpenBLAS to one
- * thread for the process, where it has more: openblas_set_num_threads(1).
+ * the calling thread only. Where the processor has neither AVX2 nor AVX-512, building a network (at
+ * a task, in weft_nn_predict) loads OpenBLAS, if there is one, and sets it to one thread for the
+ * process, where it has more: openblas_set_num_threads(1).
  *
  * libweft-nn needs no libweft at run time: both share types only.
  */
