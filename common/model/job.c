@@ -188,40 +188,42 @@ static weft_status check_secure_policy(const weft_job_secure *s, weft_err *err)
     const double sum = s->gamma + (active ? 2.0 : 1.0) * s->delta;
     if (sum > 0.9) {
         WEFT_FAIL(err, WEFT_E_INVALID,
-                  "secure.gamma + %ssecure.delta is %g, above 0.9: no threshold serves both",
+                  "secure.gamma + %ssecure.delta is %g, above 0.9: no threshold serves both; lower "
+                  "one",
                   active ? "2 * " : "", sum);
     }
     return whole("secure.phase_deadline_ms", s->phase_deadline_ms, second_ms, day_ms, err);
 }
 
+/* A number of clients that are summed: too few of them, and the sum tells on its members. */
+static weft_status check_summed(const char *field, uint32_t n, const weft_job_def *def,
+                                weft_err *err)
+{
+    if (n < WEFT_SECURE_MIN_COHORT) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "%s is %u, a secure sum of fewer than %u clients hides nobody: raise it, or "
+                  "write aggregation: {secure: false}",
+                  field, n, WEFT_SECURE_MIN_COHORT);
+    }
+    if (def->secure.min_colluders + 1 >= n) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "secure.min_colluders is %u, but of %s %u clients at least 2 must be honest: "
+                  "lower the one or raise the other",
+                  def->secure.min_colluders, field, n);
+    }
+    return WEFT_OK;
+}
+
 static weft_status check_secure(const weft_job_def *def, weft_err *err)
 {
-    static const char off[] = "or set aggregation.secure to false";
     if (!def->secure_aggregation) {
         return WEFT_OK;
     }
     WEFT_TRY(check_secure_policy(&def->secure, err));
-    if (def->minimum < WEFT_SECURE_MIN_COHORT) {
-        WEFT_FAIL(err, WEFT_E_INVALID,
-                  "round.minimum is %u, a secure sum of fewer than %u hides nobody: raise it, %s",
-                  def->minimum, WEFT_SECURE_MIN_COHORT, off);
-    }
-    if (def->secure.min_colluders + 1 >= def->minimum) {
-        WEFT_FAIL(err, WEFT_E_INVALID,
-                  "secure.min_colluders is %u: of round.minimum %u clients at least 2 are honest",
-                  def->secure.min_colluders, def->minimum);
-    }
-    if (def->eval_clients > 0 && def->eval_clients < WEFT_SECURE_MIN_COHORT) {
-        WEFT_FAIL(err, WEFT_E_INVALID,
-                  "evaluation.clients is %u, a secure sum takes at least %u: raise it, %s",
-                  def->eval_clients, WEFT_SECURE_MIN_COHORT, off);
-    }
-    if (def->eval_clients > 0 && def->secure.min_colluders + 1 >= def->eval_clients) {
-        WEFT_FAIL(err, WEFT_E_INVALID,
-                  "secure.min_colluders is %u: of evaluation.clients %u at least 2 are honest",
-                  def->secure.min_colluders, def->eval_clients);
-    }
-    return WEFT_OK;
+    WEFT_TRY(check_summed("round.target", def->target, def, err)); /* minimum follows it */
+    WEFT_TRY(check_summed("round.minimum", def->minimum, def, err));
+    return def->eval_clients > 0 ? check_summed("evaluation.clients", def->eval_clients, def, err)
+                                 : WEFT_OK;
 }
 
 static weft_status check_stop(const weft_job_def *def, weft_err *err)

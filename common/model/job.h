@@ -28,8 +28,9 @@ typedef enum weft_adversary {
     WEFT_ADVERSARY_ACTIVE = 2
 } weft_adversary;
 
-/* Whether a job aggregates securely when it does not say. */
-#define WEFT_SECURE_BY_DEFAULT false
+/* Whether a job aggregates securely when it does not say: who wants the coordinator to see each
+ * update writes so, aggregation: {secure: false}. */
+#define WEFT_SECURE_BY_DEFAULT true
 /* Of a sum of two each sees the other. */
 #define WEFT_SECURE_MIN_COHORT 3U
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # A whole federation on this machine: one coordinator, N clients with keys and data of their own, mutual
-# TLS, SQLite, a CNN. One client and the coordinator are killed with kill -9 on the way and carry on.
+# TLS, secure aggregation, SQLite, a CNN. One client and the coordinator are killed with kill -9 on the way and carry on.
 # Called by ./dev demo, which builds first; the steps are those of the README's quickstart.
 set -euo pipefail
 
@@ -19,6 +19,9 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+if [ "$clients" -lt 3 ]; then
+    printf 'demo: --clients is %s; a secure sum needs 3 or more\n' "$clients" >&2 && exit 64
+fi
 if [ -n "$data" ]; then
     data=$(cd "$data" && pwd) || exit 64
 fi
@@ -68,7 +71,7 @@ data_of() {
 }
 
 start_client() {
-    "$client" run --state "$dir/client$1" --data "digits=$(data_of "$1")" --allow-plain >>"$dir/client$1.log" 2>&1 &
+    "$client" run --state "$dir/client$1" --data "digits=$(data_of "$1")" >>"$dir/client$1.log" 2>&1 &
     pid[client$1]=$!
     disown
 }
@@ -110,7 +113,9 @@ for i in $(seq "$clients"); do
     "$client" enrol --state "$dir/client$i" "$dir/client$i.join" >>"$dir/client$i.log" 2>&1
     start_client "$i"
 done
-sed "s/^round:.*/round: {target: $clients, minimum: $(((clients + 1) / 2)), deadline: 60s, lease: 5s, selection_window: 1s}/" \
+minimum=$(((clients + 1) / 2))
+[ "$minimum" -ge 3 ] || minimum=3 # fewer would not hide one another
+sed "s/^round:.*/round: {target: $clients, minimum: $minimum, deadline: 60s, lease: 5s, selection_window: 1s}/" \
     "$here/digits.yaml" >"$dir/digits.yaml"
 "$weft" job submit "$dir/digits.yaml" >/dev/null
 
@@ -151,7 +156,8 @@ bytes=$("$weft" --format json round list digits |
     python3 -c 'import json, sys; print("%.1f MB" % (sum(r["bytes_up"] + r["bytes_down"] for r in json.load(sys.stdin)) / 1e6))')
 cat <<TXT
 
-1. $clients clients trained $rounds rounds together in $(($(date +%s) - started)) s and moved $bytes; no example left its client.
+1. $clients clients trained $rounds rounds together in $(($(date +%s) - started)) s and moved $bytes; no example left its client,
+   and with secure aggregation no update can be read by the coordinator: it saw masked words, and their sums.
 2. $([ $kills = 1 ] && printf 'A client and the coordinator were killed with kill -9 on the way; the rounds went on where they were.' || printf 'Nobody was killed (--no-kills).')
 3. On unseen digits: $(sed 's/.*accuracy/accuracy/' "$dir/summary"); the goal was 95 % on the clients' held-out data.
 4. The model: $model (safetensors, readable by PyTorch and NumPy).

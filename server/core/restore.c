@@ -53,9 +53,11 @@ weft_status weft_core_restore_round(weft_core *core, const weft_round_row *row, 
     }
     core_round *round = NULL;
     WEFT_TRY(core_round_add(&round, core, job, row, err));
-    /* counted again from the assignments */
+    /* counted again from the assignments; a masked one has no weight, only their sum has */
     round->row.accepted = 0;
-    round->row.n_examples = 0;
+    if (!job->def.secure_aggregation) {
+        round->row.n_examples = 0;
+    }
     round->row.bytes_up = 0;
     return restore_session(core, round, err);
 }

@@ -88,10 +88,19 @@ static weft_status check_rows(check *c, weft_err *err)
                          "SELECT count(*) FROM (SELECT job_id FROM round WHERE state < 4"
                          " GROUP BY job_id HAVING count(*) > 1)",
                          "jobs with more than one open round", err));
+    WEFT_TRY(check_count(c, &c->main,
+                         "SELECT count(*) FROM assignment a WHERE a.state = 2 AND a.task <> 2"
+                         " AND a.update_digest IS NULL",
+                         "accepted updates without a digest", err));
+    /* under a mask no update has a weight that is known here: none of a round, or each */
+    WEFT_TRY(check_count(c, &c->main,
+                         "SELECT count(*) FROM (SELECT 1 FROM assignment a WHERE a.state = 2"
+                         " AND a.task <> 2 GROUP BY a.job_id, a.round, a.attempt"
+                         " HAVING min(a.n_examples) <= 0 AND max(a.n_examples) > 0)",
+                         "rounds with updates that have a weight and others that have none", err));
     return check_count(c, &c->main,
-                       "SELECT count(*) FROM assignment a WHERE a.state = 2 AND a.task <> 2"
-                       " AND (a.update_digest IS NULL OR a.n_examples <= 0)",
-                       "accepted updates without a digest or a weight", err);
+                       "SELECT count(*) FROM round WHERE state = 4 AND n_examples <= 0",
+                       "rounds whose version is of no weight", err);
 }
 
 /* A chunk without bytes is one of zeros; left: bytes of the model from it on. */

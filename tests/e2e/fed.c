@@ -395,9 +395,8 @@ fed_proc *fed_start_client(fed *f, const char *name, const char *const *options)
 {
     char state[PATH_MAX];
     (void)snprintf(state, sizeof state, "%s/client-%s", f->dir, name); /* short */
-    const char *argv[32] = {client_program,  "run",          "--state", state,
-                            "--allow-plain", "--min-cohort", "1"};
-    size_t n = 7;
+    const char *argv[32] = {client_program, "run", "--state", state};
+    size_t n = 4;
     for (; *options; options++) {
         assert_true(n < 31);
         argv[n++] = *options;

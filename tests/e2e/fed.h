@@ -59,7 +59,9 @@ void fed_write(const fed *f, const char *name, const char *text);
 void fed_start_weftd(fed *f);
 /** Invite and enrol; a fresh key pair, a state folder client-NAME. */
 void fed_enrol(fed *f, const char *name);
-/** weft-client run; options: more arguments, ended by NULL. */
+/** weft-client run; options: more arguments, ended by NULL. It takes part in secure jobs only, as
+ * the agent does unless it is told otherwise: FED_PLAIN. */
+#define FED_PLAIN "--allow-plain", "--min-cohort", "1"
 fed_proc *fed_start_client(fed *f, const char *name, const char *const *options);
 /** Any program; its output goes to pipes. */
 fed_proc *fed_spawn(fed *f, const char *name, const char *const *argv, bool merged);

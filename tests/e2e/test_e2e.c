@@ -61,9 +61,13 @@ static void submit(const char *name, uint32_t epochs, const char *round, const c
     FED_WEFT(&f, 0, "job", "submit", write_job(name, epochs, round, rest));
 }
 
-static fed_proc *start(const char *name, const char *data)
+/* What a job of few clients says, and one of which single updates are looked at; and its clients.
+ */
+#define PLAIN_JOB "aggregation: {secure: false}\n"
+
+static fed_proc *start_plain(const char *name, const char *data)
 {
-    return fed_start_client(&f, name, (const char *const[]){"--data", data, NULL});
+    return fed_start_client(&f, name, (const char *const[]){"--data", data, FED_PLAIN, NULL});
 }
 
 /* The rounds of a job, newest attempt each; the caller's. */
@@ -154,12 +158,12 @@ static void test_federation__four_clients_train_three_rounds(void **state)
     const char *const names[] = {"north", "east", "south", "west"};
     fed_proc *clients[4];
     submit("digits", 2, "target: 4, minimum: 4, over_selection: 1",
-           "evaluation: {clients: 2}\nstop: {rounds: 3}\n");
+           "evaluation: {clients: 3}\nstop: {rounds: 3}\n");
     for (size_t i = 0; i < 4; i++) {
         char data[40];
         fed_enrol(&f, names[i]);
         (void)snprintf(data, sizeof data, "digits=digits:%zu:300", i + 1); /* fits */
-        clients[i] = start(names[i], data);
+        clients[i] = fed_start_client(&f, names[i], (const char *const[]){"--data", data, NULL});
     }
     fed_wait_job(&f, "digits", "done");
     json_t *rounds = rounds_of("digits", 3);
@@ -167,6 +171,7 @@ static void test_federation__four_clients_train_three_rounds(void **state)
     json_decref(rounds);
     json_t *job = FED_JSON(&f, "job", "show", "digits");
     assert_int_equal(fed_int(job, "rounds_done"), 3);
+    assert_true(json_is_true(json_object_get(job, "secure_aggregation"))); /* nobody asked */
     json_decref(job);
     json_t *models = FED_JSON(&f, "model", "list", "digits");
     assert_int_equal(json_array_size(models), 4); /* with the initial weights */
@@ -205,12 +210,12 @@ static void test_kill_9__of_the_coordinator_the_same_round_goes_on(void **state)
     const char *const names[] = {"north", "east", "south", "slow"};
     fed_proc *clients[4];
     submit("digits", SLOW_EPOCHS, "target: 4, minimum: 4, over_selection: 1",
-           "stop: {rounds: 2}\n");
+           PLAIN_JOB "stop: {rounds: 2}\n");
     for (size_t i = 0; i < 4; i++) {
         char data[40];
         fed_enrol(&f, names[i]);
         (void)snprintf(data, sizeof data, "digits=digits:%zu:200", i + 1); /* fits */
-        clients[i] = start(names[i], i == 3 ? SLOW_DATA : data);
+        clients[i] = start_plain(names[i], i == 3 ? SLOW_DATA : data);
     }
     fed_wait(&f, clients[3], "event=assigned job=digits round=1");
     fed_kill(&f, clients[3], SIGSTOP);
@@ -282,9 +287,9 @@ static void test_kill_9__of_a_client_uploads_without_training_again(void **state
 {
     (void)state;
     submit("digits", SLOW_EPOCHS, "target: 1, minimum: 1, over_selection: 1",
-           "stop: {rounds: 1}\n");
+           PLAIN_JOB "stop: {rounds: 1}\n");
     fed_enrol(&f, "north");
-    fed_proc *client = start("north", SLOW_DATA);
+    fed_proc *client = start_plain("north", SLOW_DATA);
     fed_wait(&f, client, "event=assigned job=digits round=1");
     wait_for_training(client);
     fed_kill(&f, f.weftd, SIGSTOP);
@@ -294,7 +299,7 @@ static void test_kill_9__of_a_client_uploads_without_training_again(void **state
     assert_int_equal(fed_wait_end(&f, client), 128 + SIGKILL);
     fed_kill(&f, f.weftd, SIGCONT);
 
-    client = start("north", SLOW_DATA);
+    client = start_plain("north", SLOW_DATA);
     fed_wait(&f, client, "event=uploaded job=digits round=1");
     assert_int_equal(fed_count(client, "event=trained"), 0);
     fed_wait_job(&f, "digits", "done");
@@ -326,8 +331,8 @@ static void test_revoke__cuts_a_held_check_in(void **state)
     submit("digits", 1, "target: 4, minimum: 4", "");
     fed_enrol(&f, "north");
     fed_enrol(&f, "east");
-    fed_proc *north = start("north", "digits=digits:1:100");
-    fed_proc *east = start("east", "digits=digits:2:100");
+    fed_proc *north = start_plain("north", "digits=digits:1:100");
+    fed_proc *east = start_plain("east", "digits=digits:2:100");
     wait_connected("north");
     wait_connected("east");
     FED_WEFT(&f, 0, "client", "revoke", "north", "--reason", "left the study");
@@ -335,7 +340,7 @@ static void test_revoke__cuts_a_held_check_in(void **state)
     fed_pump(&f, 0);
     assert_false(east->ended); /* others notice nothing */
     /* and it does not come back, neither by connecting nor by enrolling once more */
-    north = start("north", "digits=digits:1:100");
+    north = start_plain("north", "digits=digits:1:100");
     assert_int_equal(fed_wait_end(&f, north), 2);
     json_t *client = FED_JSON(&f, "client", "show", "north");
     assert_string_equal(fed_string(client, "status"), "revoked");
@@ -348,13 +353,14 @@ static void test_jobs__two_at_once_take_turns(void **state)
 {
     (void)state;
     const char *const names[] = {"north", "east"};
-    submit("first", 2, "target: 2, minimum: 2, over_selection: 1", "stop: {rounds: 3}\n");
-    submit("second", 2, "target: 2, minimum: 2, over_selection: 1", "stop: {rounds: 3}\n");
+    submit("first", 2, "target: 2, minimum: 2, over_selection: 1", PLAIN_JOB "stop: {rounds: 3}\n");
+    submit("second", 2, "target: 2, minimum: 2, over_selection: 1",
+           PLAIN_JOB "stop: {rounds: 3}\n");
     for (size_t i = 0; i < 2; i++) {
         char data[40];
         fed_enrol(&f, names[i]);
         (void)snprintf(data, sizeof data, "digits=digits:%zu:200", i + 1); /* fits */
-        (void)start(names[i], data); /* ends with the federation */
+        (void)start_plain(names[i], data); /* ends with the federation */
     }
     fed_proc *watch = fed_watch(&f, "second");
     fed_wait_job(&f, "first", "done");
@@ -373,9 +379,10 @@ static void test_jobs__two_at_once_take_turns(void **state)
 static void test_jobs__pause_resume_cancel(void **state)
 {
     (void)state;
-    submit("digits", 2, "target: 1, minimum: 1, over_selection: 1", "stop: {rounds: 1000000}\n");
+    submit("digits", 2, "target: 1, minimum: 1, over_selection: 1",
+           PLAIN_JOB "stop: {rounds: 1000000}\n");
     fed_enrol(&f, "north");
-    fed_proc *client = start("north", "digits=digits:1:200");
+    fed_proc *client = start_plain("north", "digits=digits:1:200");
     fed_wait(&f, client, "event=uploaded job=digits round=2");
     FED_WEFT(&f, 0, "job", "pause", "digits", "--reason", "maintenance");
     fed_proc *watch = fed_watch(&f, "digits");
@@ -396,7 +403,7 @@ static void test_jobs__pause_resume_cancel(void **state)
     json_decref(job);
     FED_WEFT(&f, 1, "job", "resume", "digits"); /* ended is ended */
     /* and its name is taken, for another definition */
-    FED_WEFT(&f, 1, "job", "submit", write_job("digits", 3, "target: 1, minimum: 1", ""));
+    FED_WEFT(&f, 1, "job", "submit", write_job("digits", 3, "target: 1, minimum: 1", PLAIN_JOB));
 }
 
 /* ---- enrolment ------------------------------------------------------------------------------- */

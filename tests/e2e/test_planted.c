@@ -304,6 +304,7 @@ static void start_members(void)
         weft_error err = WEFT_ERROR_INIT;
         (void)snprintf(name, sizeof name, "client-c%zu", i); /* fits */
         *m = (member){.number = i};
+        options.require_secure_aggregation = secure; /* as the job */
         options.state_dir = fed_path(&f, name);
         dataset.name = "plant";
         dataset.n_examples = N_EXAMPLES;

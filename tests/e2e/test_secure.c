@@ -42,7 +42,7 @@ static void submit(uint32_t epochs, const char *phase_deadline, const char *rest
                            "  loss softmax_cross_entropy\n"
                            "train: {learning_rate: 0.1, batch_size: 16, epochs: %u}\n"
                            "round: {target: 6, minimum: 3, over_selection: 1}\n"
-                           "aggregation: {clip_norm: 10, max_examples: 20000, secure: true}\n"
+                           "aggregation: {clip_norm: 10, max_examples: 20000}\n"
                            "secure: {phase_deadline: %s}\n"
                            "%s",
                            (unsigned)epochs, phase_deadline, rest);

@@ -118,8 +118,8 @@ def check_job_and_export():
         f.write("name: tried\ndataset: digits\nmodel: |\n  input 28x28x1\n  flatten\n"
                 "  dense units=10\n  loss softmax_cross_entropy\n"
                 "train: {learning_rate: 0.1, batch_size: 20, epochs: 1}\n"
-                "round: {target: 3, minimum: 2, over_selection: 1}\n"
-                "evaluation: {clients: 2, every: 1}\nstop: {rounds: 3}\n")
+                "round: {target: 3, minimum: 3, over_selection: 1}\n"
+                "evaluation: {clients: 3, every: 1}\nstop: {rounds: 3}\n")
     small = ["--job", "job.yaml", "--examples", "300", "--clients", "6"]
     r = result(*small, "--export", "model.safetensors")
     assert r["rounds"] == 3, r

@@ -52,7 +52,7 @@ model: |
   loss softmax_cross_entropy
 train: {learning_rate: 0.05, epochs: 1}
 round: {target: 2, minimum: 2, deadline: 60s, lease: 3s, selection_window: 1s, backoff: 1s}
-aggregation: {clip_norm: 100, max_examples: 100000}
+aggregation: {clip_norm: 100, max_examples: 100000, secure: false}
 evaluation: {clients: 2}
 stop: {rounds: $2}
 YAML

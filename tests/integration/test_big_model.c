@@ -150,6 +150,8 @@ static int run_client(const char *state, const char *join)
     weft_client *client = NULL;
     options.state_dir = state;
     options.connect_backoff_max_ms = 500;
+    options.require_secure_aggregation = 0; /* one client: nobody to hide among */
+    options.min_cohort = 1;
     dataset.name = "numbers";
     dataset.n_examples = 3;
     if (weft_client_open(&client, &options, &err) != WEFT_OK) {
@@ -475,7 +477,7 @@ static void write_job(world *f, char *path, size_t size)
                            "  tensor w %" PRIu64 "\n"
                            "round: {target: 1, minimum: 1, deadline: 30m, lease: " LEASE
                            ", selection_window: 0s}\n"
-                           "aggregation: {clip_norm: 10, max_examples: 100}\n"
+                           "aggregation: {clip_norm: 10, max_examples: 100, secure: false}\n"
                            "evaluation: {clients: 0}\n"
                            "stop: {rounds: 1}\n",
                            n_params);

@@ -279,8 +279,11 @@ static void test_plan__numbers_of_the_2nn(void **state)
     assert_int_equal(number(plan, "n_params"), 199210);
     assert_int_equal(number(plan, "model_bytes"), 796840);
     assert_int_equal(number(plan, "cohort"), 12);
-    assert_int_equal(number(plan, "round_up_bytes"), 12 * 796840);
-    assert_int_equal(number(plan, "coordinator_memory_bytes"), 4 * 796840);
+    /* masked words: the parameters, the number one, the weight, and for two metrics weight and sum
+     */
+    const json_int_t up = 796840 + 4 * (1 + 1 + 2 * (1 + 2));
+    assert_int_equal(number(plan, "round_up_bytes"), 12 * up);
+    assert_int_equal(number(plan, "coordinator_memory_bytes"), 2 * 796840 + up);
     assert_int_equal(number(plan, "rounds"), 100);
     json_decref(plan);
     e = RUN("job", "plan", file);

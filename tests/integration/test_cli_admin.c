@@ -328,7 +328,7 @@ static const char job_text[] = "name: digits\n"
                                "  input 2\n"
                                "  dense units=1\n"
                                "  loss mse\n"
-                               "round: {target: 4, minimum: 2}\n"
+                               "round: {target: 4, minimum: 3}\n"
                                "stop: {rounds: 3}\n";
 
 static const char *job_file(void)
@@ -853,6 +853,7 @@ static const char stats_job[] = "name: heart\n"
                                 "  column chol numeric\n"
                                 "  target num classes=2\n"
                                 "round: {target: 2, minimum: 2}\n"
+                                "aggregation: {secure: false}\n"
                                 "stop: {rounds: 5}\n";
 static const char stats_schema[] =
     "csv\ncolumn age numeric\ncolumn chol numeric\ntarget num classes=2\n";

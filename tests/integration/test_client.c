@@ -132,6 +132,7 @@ static void begin(host *h, uint64_t n_params)
     memset(h, 0, sizeof *h);
     const weft_client_options defaults = WEFT_CLIENT_OPTIONS_INIT;
     h->options = defaults;
+    h->options.require_secure_aggregation = 0; /* test_client_secure.c has the others */
     h->options.connect_backoff_max_ms = 100;
     coordinator_start(&h->c, n_params);
     h->dir = test_dir_new();
@@ -578,6 +579,7 @@ static int die_at(const char *state_dir, const char *event)
     static host h;
     const weft_client_options defaults = WEFT_CLIENT_OPTIONS_INIT;
     h.options = defaults;
+    h.options.require_secure_aggregation = 0;
     h.kill_at = (int)strtol(event, NULL, 10);
     (void)snprintf(h.state, sizeof h.state, "%s", state_dir);
     open_host(&h);

@@ -106,8 +106,6 @@ static void begin(host *h, uint64_t n_params)
     memset(h, 0, sizeof *h);
     const weft_client_options defaults = WEFT_CLIENT_OPTIONS_INIT;
     h->options = defaults;
-    h->options.require_secure_aggregation = 1;
-    h->options.min_cohort = 3;
     h->options.connect_backoff_max_ms = 100;
     coordinator_start(&h->c, n_params);
     h->dir = test_dir_new();

@@ -59,6 +59,10 @@ static void test_init_macros__set_the_size_and_the_defaults(void **state)
     assert_int_equal(o.observe, 0);
     assert_int_equal(o.sync_above_ms, 0);
     assert_null(o.allowed_jobs);
+    assert_int_equal(o.min_cohort, 3);
+    assert_int_equal(o.require_secure_aggregation, 1);
+    assert_int_equal(o.adversary, WEFT_POLICY_ACTIVE);
+    assert_true(o.gamma == 0.05);
 }
 
 static void test_struct_in__gives_older_applications_the_defaults(void **state)
@@ -78,7 +82,8 @@ static void test_struct_in__gives_older_applications_the_defaults(void **state)
     given.size = offsetof(weft_client_options, allowed_jobs); /* the smallest that makes sense */
     weft_client_options least = WEFT_CLIENT_OPTIONS_INIT;
     assert_ok(weft_struct_in(&least, sizeof least, &given, given.size, "options", &assert_err));
-    assert_int_equal(least.min_cohort, 0);
+    assert_int_equal(least.min_cohort, 3); /* the owner's policy does not weaken with age */
+    assert_int_equal(least.require_secure_aggregation, 1);
     assert_int_equal(least.connect_backoff_max_ms, 20000);
     weft_err err = WEFT_ERR_INIT;
     assert_int_equal(weft_struct_in(&o, sizeof o, &given, given.size + 1, "options", &err),

@@ -123,7 +123,8 @@ static void test_job_yaml_parse__every_field(void **state)
 static void test_job_yaml_parse__defaults_give_way(void **state)
 {
     (void)state;
-    weft_job_def def = parsed(HEAD "round: {target: 1, deadline: 30s}\n");
+    weft_job_def def = parsed(HEAD "round: {target: 1, deadline: 30s}\n"
+                                   "aggregation: {secure: false}\n");
     assert_int_equal(def.minimum, 1);
     assert_int_equal(def.lease_ms, 30000);
     assert_int_equal(def.plan.numerics, WEFT_NUMERICS_FAST);
@@ -247,19 +248,24 @@ static void test_job_yaml_parse__each_mistake_with_its_line(void **state)
         {HEAD "round: {deadline: 8d}\n",
          "job.yaml:7: round.deadline: 8d is out of range (1s to 7d)"},
         {HEAD "aggregation:\n  secure: true\nround: {target: 4, minimum: 2}\n",
-         "job.yaml:9: round.minimum is 2, a secure sum of fewer than 3 hides nobody: raise it, or "
-         "set aggregation.secure to false"},
+         "job.yaml:9: round.minimum is 2, a secure sum of fewer than 3 clients hides nobody: raise "
+         "it, or write aggregation: {secure: false}"},
+        {HEAD "round:\n  target: 2\n",
+         "job.yaml:8: round.target is 2, a secure sum of fewer than 3 clients hides nobody: raise "
+         "it, or write aggregation: {secure: false}"},
         {HEAD "aggregation:\n  secure: true\nsecure:\n  gamma: 0.4\n  delta: 0.3\n",
-         "job.yaml:10: secure.gamma + 2 * secure.delta is 1, above 0.9: no threshold serves both"},
+         "job.yaml:10: secure.gamma + 2 * secure.delta is 1, above 0.9: no threshold serves both; "
+         "lower one"},
         {HEAD "secure: {delta: 0.95}\n",
          "job.yaml:7: secure.delta: 0.95 is out of range (0 to 0.9)"},
         {HEAD "secure: {adversary: honest}\n",
          "job.yaml:7: secure.adversary: \"honest\" is none of: curious, active"},
         {HEAD "aggregation: {secure: true}\nsecure:\n  min_colluders: 2\n",
-         "job.yaml:9: secure.min_colluders is 2: of round.minimum 3 clients at least 2 are honest"},
+         "job.yaml:9: secure.min_colluders is 2, but of round.minimum 3 clients at least 2 must be "
+         "honest: lower the one or raise the other"},
         {HEAD "aggregation: {secure: true}\nevaluation: {clients: 2}\n",
-         "job.yaml:8: evaluation.clients is 2, a secure sum takes at least 3: raise it, or set "
-         "aggregation.secure to false"},
+         "job.yaml:8: evaluation.clients is 2, a secure sum of fewer than 3 clients hides nobody: "
+         "raise it, or write aggregation: {secure: false}"},
         {HEAD "aggregation: {secure: maybe}\n",
          "job.yaml:7: aggregation.secure: \"maybe\" is none of: true, false, yes, no, on, off"},
         {HEAD "init: {version: abc}\n",

@@ -642,11 +642,18 @@ static void test_job_def_check__names_the_field(void **state)
     REFUSED(d.eval_deadline_ms = 0, "evaluation.deadline_ms");
     REFUSED(d.rounds = 0, "stop.rounds");
     REFUSED(d.rounds = 1000001, "stop.rounds");
-    REFUSED((d.eval_clients = 1, d.target_metric[0] = '1'), "metric name");
-    REFUSED((d.eval_clients = 1, d.target_metric[0] = 'a', d.target_value = nan("")), "not finite");
+    REFUSED((d.eval_clients = 3, d.target_metric[0] = '1'), "metric name");
+    REFUSED((d.eval_clients = 3, d.target_metric[0] = 'a', d.target_value = nan("")), "not finite");
     REFUSED(d.target_metric[0] = 'a', "stop.target_metric needs an evaluation");
     REFUSED(d.patience = 3, "stop.patience needs an evaluation");
+    REFUSED(d.minimum = 2, "round.minimum is 2, a secure sum of fewer than 3");
+    REFUSED((d.target = 2, d.minimum = 2), "round.target is 2, a secure sum of fewer than 3");
+    REFUSED(d.eval_clients = 2, "evaluation.clients is 2, a secure sum of fewer than 3");
 #undef REFUSED
+    d = good; /* what is refused to a secure job, a plain one may do */
+    d.secure_aggregation = false;
+    d.target = d.minimum = d.eval_clients = 1;
+    assert_ok(weft_job_def_check(&d, &weft_alloc_std, &assert_err));
     d = good;
     d.task = WEFT_TASK_STATS;
     d.data_schema = schema;
@@ -656,7 +663,7 @@ static void test_job_def_check__names_the_field(void **state)
     d.clip_norm = 1e6;
     d.max_examples = WEFT_MAX_EXAMPLES;
     d.rounds = 1000000;
-    d.eval_clients = 1;
+    d.eval_clients = WEFT_SECURE_MIN_COHORT;
     d.patience = 3;
     assert_ok(weft_job_def_check(&d, &weft_alloc_std, &assert_err));
 }

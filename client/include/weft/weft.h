@@ -169,9 +169,9 @@ typedef struct weft_client_options {
     const char *state_dir; /* created 0700 where missing; one client per folder (locked) */
     /* the owner's policy, checked on every assignment; the coordinator can only be stricter */
     const char *allowed_jobs;       /* comma-separated names or prefixes with '*'; NULL: all */
-    uint32_t min_cohort;            /* refuse rounds with fewer clients; default 0 */
-    int require_secure_aggregation; /* default 0; 0 lets the coordinator see this client's updates
-                                     */
+    uint32_t min_cohort;            /* refuse rounds with fewer clients; default 3 */
+    int require_secure_aggregation; /* default 1; 0 lets the coordinator see this client's updates
+                                     * in jobs that are plain */
     /* the network */
     const char *http_proxy; /* "http://host:port"; NULL: direct, whatever the environment says */
     uint32_t connect_backoff_max_ms; /* default 20000 */
@@ -191,7 +191,7 @@ typedef struct weft_client_options {
 } weft_client_options;
 #define WEFT_CLIENT_OPTIONS_INIT                                                                   \
     {                                                                                              \
-        sizeof(weft_client_options), NULL, NULL, 0, 0, NULL, 20000, 0, NULL, NULL, 0, 0,           \
+        sizeof(weft_client_options), NULL, NULL, 3, 1, NULL, 20000, 0, NULL, NULL, 0, 0,           \
             WEFT_POLICY_ACTIVE, 0.05                                                               \
     }
 
