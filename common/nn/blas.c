@@ -74,3 +74,12 @@ void weft_gemm_blas(float *c, size_t c_stride, size_t m, size_t n, size_t k, flo
                b.trans ? CblasTrans : CblasNoTrans, (int)m, (int)n, (int)k, alpha, a.data,
                (int)a.stride, b.data, (int)b.stride, beta, c, (int)c_stride);
 }
+
+static void multiply(float *c, size_t c_stride, size_t m, size_t n, size_t k, const float *a,
+                     size_t a_stride, const float *panels, bool onto)
+{
+    weft_gemm_blas(c, c_stride, m, n, k, 1.0F, (weft_mat){a, a_stride, WEFT_PLAIN},
+                   (weft_mat){panels, n, WEFT_PLAIN}, onto ? 1.0F : 0.0F);
+}
+
+const weft_panels_ops weft_panels_blas = {weft_panels_plain_size, weft_panels_plain_pack, multiply};

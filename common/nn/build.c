@@ -113,12 +113,16 @@ typedef struct kernels {
     weft_gemm_fn *gemm;
     const weft_conv_ops *conv;
     const weft_conv_ops *big_conv; /* for shapes that conv does not take; or NULL */
+    const weft_panels_ops *panels;
+    const weft_isa *isa; /* of what is not a product */
 } kernels;
 
 static weft_status choose_kernels(kernels *ret, const weft_net_options *o, weft_err *err)
 {
-    static const kernels naive = {weft_gemm_naive, &weft_conv_naive, &weft_conv_naive};
-    static const kernels blas = {weft_gemm_blas, &weft_conv_blas, &weft_conv_blas};
+    static const kernels naive = {weft_gemm_naive, &weft_conv_naive, &weft_conv_naive,
+                                  &weft_panels_naive, &weft_isa_kernels_plain};
+    const kernels blas = {weft_gemm_blas, &weft_conv_blas, &weft_conv_blas, &weft_panels_blas,
+                          weft_isa_get(WEFT_ISA_BEST)};
     const bool portable = o->numerics == WEFT_NUMERICS_PORTABLE;
     const bool free_choice = o->isa == WEFT_ISA_BEST && !portable;
     const weft_isa *isa = weft_isa_get(o->isa);
@@ -133,7 +137,7 @@ static weft_status choose_kernels(kernels *ret, const weft_net_options *o, weft_
     } else if (!isa) {
         WEFT_FAIL(err, WEFT_E_INVALID, "this processor has no %s", weft_isa_name(o->isa));
     } else {
-        *ret = (kernels){isa->gemm, isa->conv, portable ? NULL : &weft_conv_blas};
+        *ret = (kernels){isa->gemm, isa->conv, portable ? NULL : &weft_conv_blas, isa->panels, isa};
     }
     return WEFT_OK;
 }
@@ -177,9 +181,13 @@ static weft_status plan_conv(weft_step *step, const weft_layer *l, weft_err *err
 static void plan_recurrent(const planner *p, weft_step *step, const weft_layer *l)
 {
     step->kind = WEFT_STEP_RECURRENT;
-    step->recurrent_ops = l->kind == WEFT_LAYER_LSTM ? &weft_lstm : &weft_gru;
-    step->recurrent = (weft_recurrent){
-        .steps = l->in.h, .in = l->in.c, .units = l->units, .bias = l->bias, .gemm = p->use->gemm};
+    step->recurrent_ops = l->kind == WEFT_LAYER_LSTM ? p->use->isa->lstm : p->use->isa->gru;
+    step->recurrent = (weft_recurrent){.steps = l->in.h,
+                                       .in = l->in.c,
+                                       .units = l->units,
+                                       .bias = l->bias,
+                                       .gemm = p->use->gemm,
+                                       .panels = p->use->panels};
 }
 
 /* What kind of step a layer is, and its geometry. */

@@ -36,6 +36,26 @@ typedef void weft_gemm_fn(float *c, size_t c_stride, size_t m, size_t n, size_t 
 /* Three loops and float64 sums: the oracle. */
 weft_gemm_fn weft_gemm_naive;
 
+/* A right operand that is laid out once for many products of few rows. */
+typedef struct weft_panels_ops {
+    /* float32 values of a [k][n] operand's layout */
+    size_t (*size)(size_t k, size_t n);
+    /* op(b) is [k][n] */
+    void (*pack)(float *to, size_t k, size_t n, weft_mat b);
+    /* c [m][n] = a b, or c + a b (onto); a is [m][k] */
+    void (*multiply)(float *c, size_t c_stride, size_t m, size_t n, size_t k, const float *a,
+                     size_t a_stride, const float *panels, bool onto);
+} weft_panels_ops;
+
+/* With weft_gemm_naive, and the operand as it is. */
+extern const weft_panels_ops weft_panels_naive;
+/* With weft_gemm_blas. */
+extern const weft_panels_ops weft_panels_blas;
+
+/* What these two share: [k][n] as it is. */
+size_t weft_panels_plain_size(size_t k, size_t n);
+void weft_panels_plain_pack(float *to, size_t k, size_t n, weft_mat b);
+
 /* ---- blas.c -----------------------------------------------------------------------------------
  */
 

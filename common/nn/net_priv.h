@@ -133,6 +133,9 @@ void weft_step_dense_backward(weft_net *net, weft_step *step, float *dx, float *
 void weft_step_conv_forward(weft_net *net, weft_step *step, const float *x, bool train);
 void weft_step_conv_backward(weft_net *net, weft_step *step, float *dx, float *dy, const float *x,
                              const weft_sink *sink);
+void weft_step_recurrent_forward(weft_net *net, weft_step *step, const float *x, bool train);
+void weft_step_recurrent_backward(weft_net *net, weft_step *step, float *dx, float *dy,
+                                  const float *x, const weft_sink *sink);
 
 extern const weft_step_ops weft_step_table[WEFT_N_STEP_KINDS];
 

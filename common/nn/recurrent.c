@@ -2,26 +2,46 @@
 /* What the recurrent layers share. Threads: any. */
 #include "nn/recurrent.h"
 
+#include "nn/team.h"
+
 #include <string.h>
 
-void weft_swap_rows(float *to, const float *from, size_t a, size_t b, size_t n)
+static weft_recurrent_share share_of(size_t total, uint64_t unit, uint32_t index,
+                                     uint32_t n_threads)
 {
-    for (size_t i = 0; i < a; i++) {
-        for (size_t k = 0; k < b; k++) {
-            memcpy(to + (k * a + i) * n, from + (i * b + k) * n, n * sizeof *to);
+    uint64_t first = 0;
+    uint64_t last = 0;
+    weft_team_share(index, n_threads, total, unit, &first, &last);
+    return (weft_recurrent_share){(size_t)first, (size_t)last};
+}
+
+weft_recurrent_share weft_share_examples(uint32_t n, uint32_t index, uint32_t n_threads)
+{
+    return share_of(n, 1, index, n_threads);
+}
+
+weft_recurrent_share weft_share_weights(size_t rows, uint32_t index, uint32_t n_threads)
+{
+    enum { ROWS_AT_ONCE = 84 };
+    return share_of(rows, ROWS_AT_ONCE, index, n_threads);
+}
+
+void weft_by_steps(float *to, const float *from, uint32_t n, size_t steps, size_t size,
+                   weft_recurrent_share share)
+{
+    for (size_t e = share.first; e < share.last; e++) {
+        for (size_t t = 0; t < steps; t++) {
+            memcpy(to + (t * n + e) * size, from + (e * steps + t) * size, size * sizeof *to);
         }
     }
 }
 
-void weft_transpose(float *restrict to, const float *restrict from, size_t rows, size_t columns)
+void weft_by_examples(float *to, const float *from, uint32_t n, size_t steps, size_t size,
+                      weft_recurrent_share share)
 {
-    enum { TILE = 16 }; /* a tile's cache lines stay while they are needed */
-    for (size_t r = 0; r < rows; r += TILE) {
-        const size_t r_end = rows - r < TILE ? rows : r + TILE;
-        for (size_t c = 0; c < columns; c++) {
-            for (size_t i = r; i < r_end; i++) {
-                to[c * rows + i] = from[i * columns + c];
-            }
+    for (size_t e = share.first; e < share.last; e++) {
+        for (size_t t = 0; t < steps; t++) {
+            memcpy(to + (e * steps + t) * size, from + (t * n + e) * size, size * sizeof *to);
         }
     }
 }

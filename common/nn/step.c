@@ -288,37 +288,6 @@ static void backward_last(weft_net *net, weft_step *step, float *dx, float *dy, 
     }
 }
 
-static void forward_recurrent(weft_net *net, weft_step *step, const float *x, bool train)
-{
-    (void)train;
-    const size_t scratch = step->recurrent_ops->scratch(&step->recurrent, net->n, false);
-    step->recurrent_ops->forward(
-        &step->recurrent,
-        &(weft_recurrent_forward){.n = net->n,
-                                  .x = x,
-                                  .w = net->weights + step->weight,
-                                  .y = step->out,
-                                  .state = step->state ? step->state : net->scratch + scratch,
-                                  .scratch = net->scratch});
-}
-
-/* NOLINTNEXTLINE(readability-non-const-parameter): one type for all steps */
-static void backward_recurrent(weft_net *net, weft_step *step, float *dx, float *dy, const float *x,
-                               const weft_sink *sink)
-{
-    (void)x; /* the state has it */
-    step->recurrent_ops->backward(&step->recurrent,
-                                  &(weft_recurrent_backward){.n = net->n,
-                                                             .w = net->weights + step->weight,
-                                                             .dy = dy,
-                                                             .dx = dx,
-                                                             .state = step->state,
-                                                             .scratch = net->scratch,
-                                                             .to = sink->to + step->weight,
-                                                             .keep = sink->keep,
-                                                             .scale = sink->scale});
-}
-
 /* ---- all of them ----------------------------------------------------------------------------- */
 
 const weft_step_ops weft_step_table[WEFT_N_STEP_KINDS] = {
@@ -339,6 +308,6 @@ const weft_step_ops weft_step_table[WEFT_N_STEP_KINDS] = {
     [WEFT_STEP_BATCHNORM] = {forward_norm, backward_norm},
     [WEFT_STEP_MEAN] = {forward_mean, backward_mean},
     [WEFT_STEP_EMBEDDING] = {forward_embedding, backward_embedding},
-    [WEFT_STEP_RECURRENT] = {forward_recurrent, backward_recurrent},
+    [WEFT_STEP_RECURRENT] = {weft_step_recurrent_forward, weft_step_recurrent_backward},
     [WEFT_STEP_LAST] = {forward_last, backward_last},
 };

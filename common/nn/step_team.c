@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The steps that a net's threads share: dense layers and convolutions. Nothing here allocates. */
+/* The steps that a net's threads share. Nothing here allocates. */
 #include "nn/net_priv.h"
 #include "nn/tensor.h"
 
@@ -175,4 +175,66 @@ void weft_step_dense_backward(weft_net *net, weft_step *step, float *dx, float *
                                   .scale = sink->scale}};
     weft_dense_open(&step->dense, &job.dense);
     weft_team_run(net->team, back_dense, &job);
+}
+
+/* ---- recurrent layers -------------------------------------------------------------------------
+ */
+
+/* One phase, for the members of the team. */
+typedef struct recurrent_job {
+    const weft_recurrent *layer;
+    weft_recurrent_forward_fn *run_forward;
+    weft_recurrent_backward_fn *run_backward;
+    weft_recurrent_forward forward;
+    weft_recurrent_backward backward;
+} recurrent_job;
+
+static void share_recurrent_forward(void *arg, uint32_t index, uint32_t n)
+{
+    const recurrent_job *j = arg;
+    j->run_forward(j->layer, &j->forward, index, n);
+}
+
+static void share_recurrent_backward(void *arg, uint32_t index, uint32_t n)
+{
+    const recurrent_job *j = arg;
+    j->run_backward(j->layer, &j->backward, index, n);
+}
+
+void weft_step_recurrent_forward(weft_net *net, weft_step *step, const float *x, bool train)
+{
+    (void)train;
+    const size_t scratch = step->recurrent_ops->scratch(&step->recurrent, net->n, false);
+    recurrent_job job = {.layer = &step->recurrent,
+                         .forward = {.n = net->n,
+                                     .x = x,
+                                     .w = net->weights + step->weight,
+                                     .y = step->out,
+                                     .state = step->state ? step->state : net->scratch + scratch,
+                                     .scratch = net->scratch}};
+    for (uint32_t i = 0; i < WEFT_FORWARD_PHASES; i++) {
+        job.run_forward = step->recurrent_ops->forward[i];
+        weft_team_run(net->team, share_recurrent_forward, &job);
+    }
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): the workers write it */
+void weft_step_recurrent_backward(weft_net *net, weft_step *step, float *dx, float *dy,
+                                  const float *x, const weft_sink *sink)
+{
+    (void)x; /* the state has it */
+    recurrent_job job = {.layer = &step->recurrent,
+                         .backward = {.n = net->n,
+                                      .w = net->weights + step->weight,
+                                      .dy = dy,
+                                      .dx = dx,
+                                      .state = step->state,
+                                      .scratch = net->scratch,
+                                      .to = sink->to + step->weight,
+                                      .keep = sink->keep,
+                                      .scale = sink->scale}};
+    for (uint32_t i = 0; i < WEFT_BACKWARD_PHASES; i++) {
+        job.run_backward = step->recurrent_ops->backward[i];
+        weft_team_run(net->team, share_recurrent_backward, &job);
+    }
 }

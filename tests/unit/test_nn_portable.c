@@ -50,6 +50,14 @@ static const struct model_case {
      "conv2d filters=9 kernel=1\nrelu\ndropout rate=0.25\nflatten\ndense units=5\n"
      "loss softmax_cross_entropy\n",
      WEFT_OPTIMIZER_ADAM, 0.0, UINT64_C(0x7e7c4509a4a9cccf)},
+    {"input 24x12\nlstm units=37\ngru units=21 bias=0\nlstm units=6\nlast\ndense units=5\n"
+     "loss softmax_cross_entropy\n",
+     WEFT_OPTIMIZER_SGD, 0.0, UINT64_C(0x7e1d62152c5d87c7)},
+    {"input 12x12x2\nconv2d filters=24 kernel=3 padding=same bias=0\ngroupnorm groups=4\nrelu\n"
+     "save one\nconv2d filters=24 kernel=3 padding=same groups=24\nbatchnorm\ngelu\n"
+     "conv2d filters=24 kernel=1 groups=3\nadd one\nrelu\nmaxpool size=2\nlayernorm\nsilu\n"
+     "leaky_relu slope=0.1\nglobalavgpool\ndense units=5\nloss softmax_cross_entropy\n",
+     WEFT_OPTIMIZER_SGD, 0.9, UINT64_C(0x6f1285f56c28a34e)},
 };
 
 static weft_arrays drawn_examples(void)

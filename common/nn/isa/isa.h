@@ -8,10 +8,14 @@
 
 #include "nn/conv.h"
 #include "nn/gemm.h"
+#include "nn/recurrent.h"
 
 typedef struct weft_isa {
     weft_gemm_fn *gemm;        /* any shape, any transposition */
     const weft_conv_ops *conv; /* any shape */
+    const weft_panels_ops *panels;
+    const weft_recurrent_ops *lstm; /* with any gemm and panels */
+    const weft_recurrent_ops *gru;
 } weft_isa;
 
 /** The kernels for kind, or for the best that this processor has (WEFT_ISA_BEST); NULL: it lacks

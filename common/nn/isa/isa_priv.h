@@ -6,15 +6,22 @@
 #include "nn/conv.h"
 #include "nn/gemm.h"
 #include "nn/isa/vec.h"
+#include "nn/recurrent.h"
 
 #define weft_isa_gemm   WEFT_ISA_NAME(weft_isa_gemm)
 #define weft_dots       WEFT_ISA_NAME(weft_dots)
 #define weft_direct_ops WEFT_ISA_NAME(weft_direct_ops)
+#define weft_panels     WEFT_ISA_NAME(weft_panels)
+#define weft_lstm       WEFT_ISA_NAME(weft_lstm)
+#define weft_gru        WEFT_ISA_NAME(weft_gru)
 
 weft_gemm_fn weft_isa_gemm;
 /* a plain, b transposed: dot products of the rows of both. */
 weft_gemm_fn weft_dots;
 
 extern const weft_conv_ops weft_direct_ops;
+extern const weft_panels_ops weft_panels;
+extern const weft_recurrent_ops weft_lstm;
+extern const weft_recurrent_ops weft_gru;
 
 #endif
