@@ -18,23 +18,30 @@ static void touch(weft_transport *t)
     t->moved_ms = weft_clock_system.mono_ms(weft_clock_system.self);
 }
 
-/* The reply as the kind's struct; on failure the call is done. */
-static bool decode_reply(weft_transport_call *call, void *ret, weft_msg_kind kind,
-                         weft_rt_message *reply)
+/* The reply as the kind's struct, in the call's arena like what it points to; NULL: the call is
+ * done. */
+static const void *decode_reply(weft_transport_call *call, weft_msg_kind kind,
+                                weft_rt_message *reply)
 {
     weft_transport *t = call->owner;
     weft_view bytes = {NULL, 0};
     weft_err err = WEFT_ERR_INIT;
     weft_wire_arena_init(&call->arena, kind, t->alloc);
+    void *msg = weft_arena_take(&call->arena, 1, weft_wire_struct_bytes(kind));
+    if (!msg) {
+        weft_transport_fail(call, WEFT_E_NOMEM, "no memory for the coordinator's answer");
+        return NULL;
+    }
     weft_status status = weft_rt_message_flat(reply, &call->scratch, &bytes, &err);
     if (status == WEFT_OK) {
-        status = weft_wire_decode(ret, kind, bytes.data, bytes.size, &call->arena, &err);
+        status = weft_wire_decode(msg, kind, bytes.data, bytes.size, &call->arena, &err);
     }
     if (status != WEFT_OK) {
         /* bytes that make no sense are a defect of the other side; the session tries again */
         weft_transport_fail(call, status == WEFT_E_STATE ? status : WEFT_E_INTERNAL, err.msg);
+        return NULL;
     }
-    return status == WEFT_OK;
+    return msg;
 }
 
 /* True when the call ended well; else it is done with FAILED. */
@@ -96,25 +103,25 @@ static void check_in_done(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const 
 {
     (void)rpc;
     weft_transport_call *call = arg;
-    weft_msg_check_in_reply msg;
-    if (!ended_well(call, code, text) ||
-        !decode_reply(call, &msg, WEFT_MSG_CHECK_IN_REPLY, reply)) {
+    const weft_msg_check_in_reply *msg =
+        ended_well(call, code, text) ? decode_reply(call, WEFT_MSG_CHECK_IN_REPLY, reply) : NULL;
+    if (!msg) {
         return;
     }
     weft_session_event *e = &call->event;
-    if (msg.assignment) {
+    if (msg->assignment) {
         weft_err err = WEFT_ERR_INIT;
-        if (weft_convert_assignment(&call->assignment, msg.assignment, &err) != WEFT_OK) {
+        if (weft_convert_assignment(&call->assignment, msg->assignment, &err) != WEFT_OK) {
             weft_transport_fail(call, WEFT_E_INTERNAL, err.msg);
             return;
         }
         e->u.checked_in.answer = WEFT_SESSION_ASSIGNMENT;
         e->u.checked_in.assignment = &call->assignment;
-    } else if (msg.nothing_more) {
+    } else if (msg->nothing_more) {
         e->u.checked_in.answer = WEFT_SESSION_NOTHING_MORE;
     } else {
         e->u.checked_in.answer = WEFT_SESSION_COME_BACK;
-        e->u.checked_in.come_back_ms = msg.come_back_ms;
+        e->u.checked_in.come_back_ms = msg->come_back_ms;
     }
     weft_transport_done(call, WEFT_SESSION_CHECKED_IN);
 }
@@ -147,20 +154,20 @@ static void progress_done(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const 
 {
     (void)rpc;
     weft_transport_call *call = arg;
-    weft_msg_progress_reply msg;
-    if (!ended_well(call, code, text) ||
-        !decode_reply(call, &msg, WEFT_MSG_PROGRESS_REPLY, reply)) {
+    const weft_msg_progress_reply *msg =
+        ended_well(call, code, text) ? decode_reply(call, WEFT_MSG_PROGRESS_REPLY, reply) : NULL;
+    if (!msg) {
         return;
     }
-    if (msg.receipt && !take_receipt(call, msg.receipt)) {
+    if (msg->receipt && !take_receipt(call, msg->receipt)) {
         return;
     }
-    weft_convert_refusal(call->text, msg.reason, "the coordinator says stop");
+    weft_convert_refusal(call->text, msg->reason, "the coordinator says stop");
     weft_session_event *e = &call->event;
-    e->u.progressed.stop = msg.stop;
+    e->u.progressed.stop = msg->stop;
     e->u.progressed.reason = call->text;
-    e->u.progressed.held_bytes = msg.held_bytes;
-    e->u.progressed.receipt = msg.receipt ? &call->receipt : NULL;
+    e->u.progressed.held_bytes = msg->held_bytes;
+    e->u.progressed.receipt = msg->receipt ? &call->receipt : NULL;
     touch_waiting(call->owner);
     weft_transport_done(call, WEFT_SESSION_PROGRESSED);
 }
@@ -180,19 +187,19 @@ static void step_done(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const char
 {
     (void)rpc;
     weft_transport_call *call = arg;
-    weft_msg_secure_step_reply msg;
-    if (!ended_well(call, code, text) ||
-        !decode_reply(call, &msg, WEFT_MSG_SECURE_STEP_REPLY, reply)) {
+    const weft_msg_secure_step_reply *msg =
+        ended_well(call, code, text) ? decode_reply(call, WEFT_MSG_SECURE_STEP_REPLY, reply) : NULL;
+    if (!msg) {
         return;
     }
     weft_session_event *e = &call->event;
-    e->u.stepped.state = (weft_session_step)msg.state;
-    e->u.stepped.type = msg.type;
-    e->u.stepped.offset = msg.offset;
-    e->u.stepped.total_bytes = msg.total_bytes;
-    e->u.stepped.piece = msg.message;
-    e->u.stepped.reason = msg.reason;
-    (void)snprintf(call->text, sizeof call->text, "%s", msg.detail ? msg.detail : ""); /* cut */
+    e->u.stepped.state = (weft_session_step)msg->state;
+    e->u.stepped.type = msg->type;
+    e->u.stepped.offset = msg->offset;
+    e->u.stepped.total_bytes = msg->total_bytes;
+    e->u.stepped.piece = msg->message;
+    e->u.stepped.reason = msg->reason;
+    (void)snprintf(call->text, sizeof call->text, "%s", msg->detail ? msg->detail : ""); /* cut */
     e->u.stepped.detail = call->text;
     weft_transport_done(call, WEFT_SESSION_STEPPED);
 }
@@ -236,13 +243,14 @@ static void renew_done(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const cha
     (void)rpc;
     weft_transport_call *call = arg;
     weft_transport *t = call->owner;
-    weft_msg_renew_reply msg;
-    if (!ended_well(call, code, text) || !decode_reply(call, &msg, WEFT_MSG_RENEW_REPLY, reply)) {
+    const weft_msg_renew_reply *msg =
+        ended_well(call, code, text) ? decode_reply(call, WEFT_MSG_RENEW_REPLY, reply) : NULL;
+    if (!msg) {
         return;
     }
     weft_err err = WEFT_ERR_INIT;
     weft_buf_clear(&t->certificate_pem);
-    if (weft_buf_add(&t->certificate_pem, msg.certificate_pem.data, msg.certificate_pem.size,
+    if (weft_buf_add(&t->certificate_pem, msg->certificate_pem.data, msg->certificate_pem.size,
                      &err) != WEFT_OK) {
         weft_transport_fail(call, WEFT_E_INTERNAL, err.msg);
         return;
@@ -420,17 +428,18 @@ static void upload_done(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const ch
 {
     (void)rpc;
     weft_transport_call *call = arg;
-    weft_msg_submit_reply msg;
-    if (!ended_well(call, code, text) || !decode_reply(call, &msg, WEFT_MSG_SUBMIT_REPLY, reply)) {
+    const weft_msg_submit_reply *msg =
+        ended_well(call, code, text) ? decode_reply(call, WEFT_MSG_SUBMIT_REPLY, reply) : NULL;
+    if (!msg) {
         return;
     }
-    if (msg.receipt) {
-        if (!take_receipt(call, msg.receipt)) {
+    if (msg->receipt) {
+        if (!take_receipt(call, msg->receipt)) {
             return;
         }
         call->event.u.submitted.receipt = &call->receipt;
     } else {
-        weft_convert_refusal(call->text, msg.refusal, msg.detail);
+        weft_convert_refusal(call->text, msg->refusal, msg->detail);
         call->event.u.submitted.refusal = call->text;
     }
     weft_transport_done(call, WEFT_SESSION_SUBMITTED);
