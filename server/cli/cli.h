@@ -67,7 +67,9 @@ struct cli {
     weft_operator_config config;
     bool has_config;
     weft_rt_channel *channel;
-    int64_t certificate_until_unix_ms; /* of the operator's certificate; set by cli_connect */
+    /* of the operator's certificate; set by cli_connect */
+    int64_t certificate_until_unix_ms;
+    int64_t certificate_due_unix_ms; /* from then on it renews */
     /* output */
     json_t *list; /* of cli_list_begin, format JSON */
 };
@@ -98,6 +100,12 @@ extern const cli_verb cli_renew_verbs[];
 WEFT_NODISCARD weft_status cli_load_config(cli *c, weft_err *err);
 /** The channel to the coordinator, made once. */
 WEFT_NODISCARD weft_status cli_connect(cli *c, weft_err *err);
+/**
+ * Before a connection that was lost is tried again: where the certificate is due, open the channel
+ * anew with its successor, for TLS would not take an expired one. No call may be under way.
+ * @return WEFT_E_AGAIN, WEFT_E_TIMEOUT nobody answers; WEFT_E_AUTH it has expired for good.
+ */
+WEFT_NODISCARD weft_status cli_reconnect(cli *c, weft_err *err);
 /** The address that is connected to. */
 const char *cli_address(const cli *c);
 void cli_disconnect(cli *c);

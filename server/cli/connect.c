@@ -91,6 +91,16 @@ void cli_disconnect(cli *c)
     c->channel = NULL;
 }
 
+weft_status cli_reconnect(cli *c, weft_err *err)
+{
+    if (c->channel && cli_now_unix_ms() < c->certificate_due_unix_ms) {
+        weft_rt_channel_retry_now(c->channel);
+        return WEFT_OK;
+    }
+    cli_disconnect(c);
+    return cli_connect(c, err);
+}
+
 /* gRPC's sentence without what it says every time. */
 static const char *reason_of(const char *text)
 {

@@ -385,6 +385,31 @@ static weft_status follow(watch *w, weft_rt_loop *loop, weft_err *err)
     return job_over(w) ? WEFT_OK : after_call(w, err);
 }
 
+static void rest(weft_rt_loop *loop)
+{
+    for (uint64_t now = mono_ms(), until = now + RETRY_MS; now < until; now = mono_ms()) {
+        (void)weft_rt_loop_step(loop, (uint32_t)(until - now)); /* nothing is on its way */
+    }
+}
+
+/* A channel again, with a certificate that is still good; it may take a while. */
+static weft_status come_back(watch *w, weft_rt_loop *loop, weft_err *err)
+{
+    for (;;) {
+        weft_err why = WEFT_ERR_INIT;
+        const weft_status status = cli_reconnect(w->c, &why);
+        if (status == WEFT_OK) {
+            return WEFT_OK;
+        }
+        if (status != WEFT_E_AGAIN && status != WEFT_E_TIMEOUT) {
+            WEFT_FAIL(err, status, "%s", why.msg);
+        }
+        WEFT_TRY(check_time(w, err));
+        show_live(w);
+        rest(loop);
+    }
+}
+
 static weft_status watch_on(watch *w, weft_rt_loop *loop, weft_err *err)
 {
     for (;;) {
@@ -393,12 +418,9 @@ static weft_status watch_on(watch *w, weft_rt_loop *loop, weft_err *err)
             return WEFT_OK;
         }
         show_live(w);
-        for (uint64_t until = mono_ms() + RETRY_MS; mono_ms() < until;) {
-            (void)weft_rt_loop_step(loop,
-                                    (uint32_t)(until - mono_ms())); /* nothing is on its way */
-        }
+        rest(loop);
         WEFT_TRY(check_time(w, err));
-        weft_rt_channel_retry_now(w->c->channel);
+        WEFT_TRY(come_back(w, loop, err));
     }
 }
 

@@ -91,6 +91,13 @@ static weft_status ask(cli *c, renewal *r, const weft_key *key, weft_buf *out, w
     return status;
 }
 
+static void note_times(cli *c, const renewal *r)
+{
+    c->certificate_until_unix_ms = r->info.not_after_unix_ms;
+    c->certificate_due_unix_ms =
+        weft_auth_renew_at(r->info.not_before_unix_ms, r->info.not_after_unix_ms);
+}
+
 /* r->info becomes the successor's, whose PEM is in out and, where that is allowed, on disk. */
 static weft_status renew(cli *c, renewal *r, weft_buf *out, weft_err *err)
 {
@@ -101,7 +108,7 @@ static weft_status renew(cli *c, renewal *r, weft_buf *out, weft_err *err)
     const weft_status status = ask(c, r, key, out, err);
     weft_key_free(key);
     WEFT_TRY(status);
-    c->certificate_until_unix_ms = r->info.not_after_unix_ms;
+    note_times(c, r);
     if (weft_file_write(c->config.certificate, out->data, out->size, 0644, &disk) != WEFT_OK) {
         /* a closed stderr: nothing to do about it */
         (void)fprintf(stderr, "weft: the renewed certificate could not be kept: %s\n", disk.msg);
@@ -154,9 +161,8 @@ weft_status cli_renew_if_due(cli *c, weft_rt_tls *tls, weft_buf *cert, weft_err 
     renewal r;
     weft_err why = WEFT_ERR_INIT;
     WEFT_TRY(begin(&r, c, tls, err));
-    c->certificate_until_unix_ms = r.info.not_after_unix_ms;
-    if (cli_now_unix_ms() <
-        weft_auth_renew_at(r.info.not_before_unix_ms, r.info.not_after_unix_ms)) {
+    note_times(c, &r);
+    if (cli_now_unix_ms() < c->certificate_due_unix_ms) {
         return WEFT_OK;
     }
     weft_buf fresh;

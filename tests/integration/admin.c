@@ -22,8 +22,10 @@ extern char **environ;
 static weft_rt_code authorize(void *ctx, const char *path, const weft_rt_peer *peer, char *text)
 {
     (void)ctx;
-    (void)path;
     weft_identity id;
+    if (strcmp(path, weft_method_get(WEFT_METHOD_RENEW)->path) == 0) {
+        return WEFT_RT_OK; /* by its signature */
+    }
     if (peer->authenticated &&
         weft_identity_parse(&id, peer->identity, strlen(peer->identity), NULL) == WEFT_OK &&
         id.role == WEFT_ROLE_OPERATOR) {
@@ -121,8 +123,11 @@ static void fill_method(admin *a, weft_method method)
     m->admin = a;
     m->method = method;
     weft_buf_init(&m->request, &weft_alloc_std, 8U << 20);
-    a->table[method] = (weft_rt_method){
-        .path = info->path, .kind = WEFT_RT_UNARY, .ctx = m, .on_message = on_unary};
+    a->table[method] = (weft_rt_method){.path = info->path,
+                                        .kind = WEFT_RT_UNARY,
+                                        .anonymous_ok = info->role == WEFT_METHOD_ROLE_ANYONE,
+                                        .ctx = m,
+                                        .on_message = on_unary};
     if (info->client_streams) {
         a->table[method].kind = WEFT_RT_CLIENT_STREAM;
         a->table[method].on_message = on_part;

@@ -277,6 +277,41 @@ static void test_operator__the_way_back_of_an_expired_one(void **state)
     end(&f);
 }
 
+/* A watch that outlives its certificate: when the connection is lost, it comes back with what a new
+ * command would come with. The renewal is refused each time, so the old one serves; two were asked.
+ */
+static void test_watch__renews_before_it_comes_back(void **state)
+{
+    (void)state;
+    static admin fake;
+    federation f;
+    make(&f, 70); /* due, and good for 20 more days */
+    admin_start(&fake, f.coordinator);
+    weft_msg_job_info job = {.name = "digits",
+                             .status = "running",
+                             .reason = "",
+                             .rounds_total = 3,
+                             .round_state = "",
+                             .dataset = "digits"};
+    weft_msg_watch_event event = {1700000000000, "snapshot", &job, NULL, "", ""};
+    admin_says(&fake, WEFT_METHOD_WATCH, WEFT_MSG_WATCH_EVENT, &event);
+    admin_refuses(&fake, WEFT_METHOD_WATCH, WEFT_RT_UNAVAILABLE, "going down");
+    job.status = "done";
+    admin_says(&fake, WEFT_METHOD_WATCH, WEFT_MSG_WATCH_EVENT, &event);
+    admin_refuses(&fake, WEFT_METHOD_RENEW, WEFT_RT_UNAVAILABLE, "not now");
+    admin_refuses(&fake, WEFT_METHOD_RENEW, WEFT_RT_UNAVAILABLE, "not now");
+    const ended *e =
+        run_program(f.root, (const char *const[]){weft, "job", "watch", "digits", "--operator",
+                                                  f.operators, "--address", fake.address, NULL});
+    assert_string_equal(e->err, "");
+    assert_int_equal(e->status, 0);
+    assert_says(e->out, "digits is done");
+    assert_int_equal(fake.method[WEFT_METHOD_WATCH].n_calls, 2);
+    assert_int_equal(fake.method[WEFT_METHOD_RENEW].n_calls, 2);
+    admin_stop(&fake);
+    test_dir_done(f.root);
+}
+
 static void test_operator__another_federations_key_renews_nothing(void **state)
 {
     (void)state;
@@ -309,6 +344,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_operator__renews_by_itself),
         cmocka_unit_test(test_operator__near_its_end_goes_on_without_the_operator_key),
         cmocka_unit_test(test_operator__the_way_back_of_an_expired_one),
+        cmocka_unit_test(test_watch__renews_before_it_comes_back),
         cmocka_unit_test(test_operator__another_federations_key_renews_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
