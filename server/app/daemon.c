@@ -44,6 +44,14 @@ static void model_put(void *self, const uint8_t *digest, weft_rt_blob *blob)
     weft_models_put(((weft_daemon *)self)->models, digest, blob);
 }
 
+static void model_sent(void *owner, const char *client, const uint8_t *digest, uint64_t bytes)
+{
+    weft_event event = {.kind = WEFT_EVENT_MODEL_SENT, .client = client};
+    memcpy(event.u.sent.version, digest, sizeof event.u.sent.version);
+    event.u.sent.bytes = bytes;
+    weft_batch_feed(owner, &event);
+}
+
 static void fill_host(weft_daemon *d)
 {
     weft_rpc_host *h = &d->host;
@@ -58,6 +66,7 @@ static void fill_host(weft_daemon *d)
     h->on_gone = weft_requests_on_gone;
     h->model_get = model_get;
     h->model_put = model_put;
+    h->model_sent = model_sent;
     weft_uploads_host(h);
     weft_imports_host(h);
 }

@@ -99,6 +99,7 @@ void weft_view_round(weft_msg_round_info *out, const weft_round_row *row, const 
     out->eval_metrics = row->federated;
     out->central_metrics = row->central;
     out->bytes_up = row->bytes_up;
+    out->bytes_down = row->bytes_down;
 }
 
 void weft_view_assignment(weft_msg_assignment_info *out, const weft_assignment_row *row)

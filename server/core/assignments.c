@@ -401,3 +401,22 @@ weft_status core_on_abandon(weft_core *core, const weft_event *event, weft_err *
     WEFT_TRY(core_fold(core, WEFT_ACTION_DROP_UPDATE, a, err));
     return core_notify(core, "update", a->round->job, a->round, a->row.client, text, err);
 }
+
+/* The count waits for the round's next change to be stored: a commit for each would cost more than
+ * it tells. */
+void core_on_model_sent(weft_core *core, const weft_event *event)
+{
+    const core_client *client = core_client_find(core, event->client);
+    const core_assignment *a = client ? client->open : NULL;
+    if (client && !a) {
+        a = client->lapsed;
+    }
+    core_round *round = a ? a->round : NULL;
+    if (!round) {
+        return;
+    }
+    const uint8_t *base = a->row.task == WEFT_TASK_EVALUATE ? round->row.version : round->row.base;
+    if (memcmp(base, event->u.sent.version, WEFT_DIGEST_BYTES) == 0) {
+        round->row.bytes_down += event->u.sent.bytes;
+    }
+}

@@ -155,6 +155,9 @@ static weft_status dispatch(weft_core *core, const weft_event *event, weft_err *
         return core_on_rollback(core, event, err);
     case WEFT_EVENT_CLIENT_ENROLLED:
         return core_on_enrolled(core, event, err);
+    case WEFT_EVENT_MODEL_SENT:
+        core_on_model_sent(core, event);
+        return WEFT_OK;
     case WEFT_EVENT_TICK:
         return WEFT_OK;
     default:
@@ -165,10 +168,10 @@ static weft_status dispatch(weft_core *core, const weft_event *event, weft_err *
 /* Events of clients name their caller. */
 static weft_status check_caller(const weft_event *event, weft_err *err)
 {
-    const bool of_client = event->kind == WEFT_EVENT_CHECK_IN ||
-                           event->kind == WEFT_EVENT_PROGRESS ||
-                           event->kind == WEFT_EVENT_ABANDON || event->kind == WEFT_EVENT_UPDATE ||
-                           event->kind == WEFT_EVENT_SECURE_STEP;
+    const bool of_client =
+        event->kind == WEFT_EVENT_CHECK_IN || event->kind == WEFT_EVENT_PROGRESS ||
+        event->kind == WEFT_EVENT_ABANDON || event->kind == WEFT_EVENT_UPDATE ||
+        event->kind == WEFT_EVENT_SECURE_STEP || event->kind == WEFT_EVENT_MODEL_SENT;
     const bool about_client =
         event->kind == WEFT_EVENT_CLIENT_REVOKED || event->kind == WEFT_EVENT_CLIENT_ENROLLED;
     const char *name = of_client ? event->client : about_client ? event->u.client.name : "x";

@@ -85,10 +85,11 @@ typedef enum weft_event_kind {
     WEFT_EVENT_FOLDED,      /* u.folded */
     WEFT_EVENT_FINISHED,    /* u.finished: candidate durable in models.db, or a reason */
     WEFT_EVENT_CENTRAL,     /* u.central: evaluation at the coordinator is done */
-    WEFT_EVENT_CLIENT_REVOKED, /* u.client: no work for this name from now on */
-    WEFT_EVENT_ROLLBACK,       /* u.rollback: the job goes on from another stored version */
-    WEFT_EVENT_SECURE_STEP,    /* u.secure; call held */
-    WEFT_EVENT_CLIENT_ENROLLED /* u.client: a revoked name has enrolled again, may work again */
+    WEFT_EVENT_CLIENT_REVOKED,  /* u.client: no work for this name from now on */
+    WEFT_EVENT_ROLLBACK,        /* u.rollback: the job goes on from another stored version */
+    WEFT_EVENT_SECURE_STEP,     /* u.secure; call held */
+    WEFT_EVENT_CLIENT_ENROLLED, /* u.client: a revoked name has enrolled again, may work again */
+    WEFT_EVENT_MODEL_SENT       /* u.sent: to a client, all or a part; counted, no more */
 } weft_event_kind;
 
 typedef struct weft_declared {
@@ -175,6 +176,10 @@ typedef struct weft_event {
             const char *job;
             uint8_t version[WEFT_DIGEST_BYTES];
         } rollback;
+        struct {
+            uint8_t version[WEFT_DIGEST_BYTES];
+            uint64_t bytes;
+        } sent;
     } u;
 } weft_event;
 

@@ -412,6 +412,7 @@ WEFT_NODISCARD weft_status core_on_update(weft_core *core, const weft_event *eve
 WEFT_NODISCARD weft_status core_on_progress(weft_core *core, const weft_event *event,
                                             weft_err *err);
 WEFT_NODISCARD weft_status core_on_abandon(weft_core *core, const weft_event *event, weft_err *err);
+void core_on_model_sent(weft_core *core, const weft_event *event);
 
 /* ---- session.c --------------------------------------------------------------------------------
  */

@@ -79,6 +79,7 @@ typedef struct weft_round_row {
     int64_t opened_unix_ms;
     int64_t closed_unix_ms;
     uint64_t bytes_up;
+    uint64_t bytes_down; /* of models sent; those under way at a crash are not in it */
     weft_metrics train;
     weft_metrics federated;
     weft_metrics central;

@@ -15,23 +15,54 @@
 enum { STAGE_WAITING = 0, STAGE_SENDING = 1, STAGE_CLOSED = 2 };
 
 typedef struct fetch {
+    weft_item sent; /* first: tells the owner how much went */
+    weft_rpc_call *call;
     atomic_int stage;
     weft_rt_blob *blob; /* valid while STAGE_SENDING */
-    uint64_t offset;    /* the next byte to send */
+    atomic_bool told;
+    atomic_ullong offset; /* the next byte to send */
     uint64_t size;
     weft_pace pace;
     uint8_t digest[WEFT_DIGEST_BYTES];
     uint64_t start; /* asked for */
 } fetch;
 
+static void run_sent(weft_item *item, void *owner)
+{
+    fetch *f = (fetch *)(void *)item; /* its first member */
+    weft_rpc_call *call = f->call;
+    call->rpc->host->model_sent(owner, call->name, f->digest, atomic_load(&f->offset) - f->start);
+    weft_rpc_call_unref(call); /* f lives in its arena */
+}
+
+/* Once a call: before its end is sent, so that it is counted before anything the caller does next.
+ */
+static void tell_sent(weft_rpc_call *call, fetch *f)
+{
+    const weft_rpc_host *host = call->rpc->host;
+    if (call->method != WEFT_METHOD_FETCH_MODEL || atomic_exchange(&f->told, true)) {
+        return; /* an operator's is no round's */
+    }
+    (void)weft_rpc_call_ref(call); /* the item's */
+    if (!host->post(host->self, &f->sent)) {
+        weft_rpc_call_unref(call);
+    }
+}
+
+static void end(weft_rpc_call *call, fetch *f)
+{
+    if (weft_rpc_call_answer(call)) {
+        tell_sent(call, f);
+        (void)weft_rt_call_finish(call->rt); /* a caller that left: on_closed tells */
+    }
+}
+
 /* Send what comes next, or the end. */
 static void send_next(weft_rpc_call *call, fetch *f, weft_rt_blob *blob)
 {
-    const uint64_t at = f->offset;
+    const uint64_t at = atomic_load(&f->offset);
     if (at == f->size && at != f->start) {
-        if (weft_rpc_call_answer(call)) {
-            (void)weft_rt_call_finish(call->rt); /* a caller that left: on_closed tells */
-        }
+        end(call, f);
         return;
     }
     const uint64_t left = f->size - at;
@@ -44,12 +75,11 @@ static void send_next(weft_rpc_call *call, fetch *f, weft_rt_blob *blob)
     memcpy(chunk.digest, f->digest, sizeof chunk.digest);
     uint8_t head[WEFT_CHUNK_MAX_HEAD_BYTES];
     const size_t n = weft_chunk_write_head(head, &chunk, false);
-    f->offset = at + chunk.data_bytes;
-    const bool last = f->offset == f->size;
+    atomic_store(&f->offset, at + chunk.data_bytes);
+    const bool last = at + chunk.data_bytes == f->size;
     /* a caller that left: on_closed tells */
-    if (weft_rt_call_send(call->rt, head, n, blob, at, chunk.data_bytes) == WEFT_OK && last &&
-        weft_rpc_call_answer(call)) {
-        (void)weft_rt_call_finish(call->rt); /* as above */
+    if (weft_rt_call_send(call->rt, head, n, blob, at, chunk.data_bytes) == WEFT_OK && last) {
+        end(call, f);
     }
 }
 
@@ -70,7 +100,7 @@ void weft_rpc_fetch_ready(weft_rpc_call *call, const uint8_t *digest, weft_rt_bl
     }
     f->blob = blob;
     f->size = size;
-    f->offset = f->start;
+    atomic_store(&f->offset, f->start);
     memcpy(f->digest, digest, sizeof f->digest);
     weft_rt_blob *mine = weft_rt_blob_ref(blob); /* on_closed may let go of f's any time */
     int waiting = STAGE_WAITING;
@@ -120,7 +150,11 @@ void weft_rpc_fetch_message(void *ctx, weft_rt_call *rt, weft_rt_message *messag
         weft_rpc_fail(call, WEFT_E_NOMEM, "the coordinator has no memory");
         return;
     }
+    f->sent.run = run_sent;
+    f->call = call;
     atomic_init(&f->stage, STAGE_WAITING);
+    atomic_init(&f->told, false);
+    atomic_init(&f->offset, 0);
     call->stream = f;
     if (admin) {
         f->start = ((const weft_msg_fetch_version_request *)call->msg)->offset;
@@ -151,6 +185,7 @@ void weft_rpc_fetch_closed(void *ctx, weft_rt_call *rt, bool cancelled)
     if (f && atomic_exchange(&f->stage, STAGE_CLOSED) == STAGE_SENDING) {
         const weft_rpc_host *host = call->rpc->host;
         host->model_put(host->self, f->digest, f->blob);
+        tell_sent(call, f);
     }
     weft_rpc_call_closed(call);
 }

@@ -99,6 +99,8 @@ typedef struct weft_rpc_host {
     weft_status (*model_get)(void *self, weft_rt_blob **ret, const uint8_t *digest, bool published,
                              weft_rpc_call *call, weft_err *err);
     void (*model_put)(void *self, const uint8_t *digest, weft_rt_blob *blob);
+    /* owner thread: a FETCH_MODEL has ended after so many bytes of the model */
+    void (*model_sent)(void *self, const char *client, const uint8_t *digest, uint64_t bytes);
 
     /* imports: bytes [at, at + n) of the message (kept by reference) go to a worker, which resumes
      * the paused call; finish answers it; drop follows always, last, when the call has ended */

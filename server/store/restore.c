@@ -99,6 +99,7 @@ static void read_round(weft_query *q, weft_round_row *row)
     row->opened_unix_ms = weft_query_i64(q, 12);
     row->closed_unix_ms = weft_query_i64(q, 13);
     row->bytes_up = weft_query_u64(q, 14);
+    row->bytes_down = weft_query_u64(q, 15);
 }
 
 static void read_assignment(weft_query *q, weft_assignment_row *row)

@@ -163,13 +163,13 @@ weft_status weft_store_put_round(weft_store *store, const weft_round_row *row, w
     WEFT_TRY(weft_store_write(
         &q, store,
         "INSERT INTO round (" WEFT_ROUND_COLUMNS ", changed_unix_ms)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
         " state = excluded.state, reason = excluded.reason, base = excluded.base,"
         " version = excluded.version, eligible = excluded.eligible, cohort = excluded.cohort,"
         " accepted = excluded.accepted, n_examples = excluded.n_examples,"
         " deadline_ms = excluded.deadline_ms, opened_unix_ms = excluded.opened_unix_ms,"
         " closed_unix_ms = excluded.closed_unix_ms, bytes_up = excluded.bytes_up,"
-        " changed_unix_ms = excluded.changed_unix_ms",
+        " bytes_down = excluded.bytes_down, changed_unix_ms = excluded.changed_unix_ms",
         err));
     weft_query_add_u64(&q, row->job_id);
     weft_query_add_u64(&q, row->round);
@@ -186,6 +186,7 @@ weft_status weft_store_put_round(weft_store *store, const weft_round_row *row, w
     weft_query_add_i64(&q, row->opened_unix_ms);
     weft_query_add_i64(&q, row->closed_unix_ms);
     weft_query_add_u64(&q, row->bytes_up);
+    weft_query_add_u64(&q, row->bytes_down);
     weft_query_add_i64(&q, store->batch_unix_ms);
     WEFT_TRY(weft_store_run(&q, store, err));
     WEFT_TRY(put_round_metrics(store, row, 1, &row->train, err));

@@ -296,12 +296,16 @@ static const char secure_sql[] =
     "CREATE TRIGGER secure_u BEFORE UPDATE ON secure BEGIN"
     " SELECT RAISE(ABORT, 'what a session has taken never changes'); END;";
 
+static const char bytes_down_sql[] =
+    "ALTER TABLE round ADD COLUMN bytes_down INTEGER NOT NULL DEFAULT 0;";
+
 static const char *const main_1[] = {jobs_sql,     rounds_sql,  assignments_sql,
                                      versions_sql, clients_sql, NULL};
 static const char *const main_2[] = {metrics_sql, NULL};
 static const char *const main_3[] = {releases_sql, NULL};
 static const char *const main_4[] = {secure_sql, NULL};
-static const char *const *const main_steps[] = {main_1, main_2, main_3, main_4};
+static const char *const main_5[] = {bytes_down_sql, NULL};
+static const char *const *const main_steps[] = {main_1, main_2, main_3, main_4, main_5};
 
 static const char *const models_1[] = {models_sql, NULL};
 static const char *const models_2[] = {texts_sql, NULL};

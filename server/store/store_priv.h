@@ -54,7 +54,7 @@ WEFT_NODISCARD weft_status weft_store_run(weft_query *q, weft_store *store, weft
     " evals_since_best, best, created_unix_ms, definition"
 #define WEFT_ROUND_COLUMNS                                                                         \
     "job_id, round, attempt, state, reason, base, version, eligible, cohort, accepted,"            \
-    " n_examples, deadline_ms, opened_unix_ms, closed_unix_ms, bytes_up"
+    " n_examples, deadline_ms, opened_unix_ms, closed_unix_ms, bytes_up, bytes_down"
 #define WEFT_ASSIGNMENT_COLUMNS                                                                    \
     "assignment_id, job_id, round, attempt, client, task, state, refusal, reason,"                 \
     " lease_until_ms, update_digest, n_examples, bytes, accepted_unix_ms"

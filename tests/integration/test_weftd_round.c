@@ -211,6 +211,53 @@ static uint64_t held_bytes(peer *p, uint64_t assignment_id, bool *ret_receipt)
     return held;
 }
 
+static void test_round__tells_what_went_up_and_down(void **state)
+{
+    (void)state;
+    federation f;
+    answer a;
+    answer b;
+    weft_msg_assignment to_a;
+    weft_msg_submit_reply reply;
+    weft_msg_get_round_reply round;
+    weft_buf bytes;
+    uint8_t digest[32];
+    update x;
+    start(&f);
+    weft_buf_init(&bytes, &weft_alloc_std, 16U << 20);
+    submit_job(&f, "traffic", N, 1, 1);
+    check_in(&a, &f.a, &to_a);
+    const weft_msg_fetch_model_request fetch_all = {.digest = to_a.base_digest};
+    const weft_msg_fetch_model_request fetch_rest = {.digest = to_a.base_digest, .offset = 1400000};
+    assert_int_equal(fetch(&f.a, WEFT_METHOD_FETCH_MODEL, WEFT_MSG_FETCH_MODEL_REQUEST, &fetch_all,
+                           &bytes, digest),
+                     WEFT_RT_OK);
+    weft_buf_clear(&bytes);
+    assert_int_equal(fetch(&f.a, WEFT_METHOD_FETCH_MODEL, WEFT_MSG_FETCH_MODEL_REQUEST, &fetch_rest,
+                           &bytes, digest),
+                     WEFT_RT_OK);
+    /* one without a part in the round does not count */
+    weft_buf_clear(&bytes);
+    assert_int_equal(fetch(&f.b, WEFT_METHOD_FETCH_MODEL, WEFT_MSG_FETCH_MODEL_REQUEST, &fetch_all,
+                           &bytes, digest),
+                     WEFT_RT_OK);
+    update_make(&x, &to_a, 0.5F);
+    submit(&b, &f.a, &x.u, &reply);
+    assert_non_null(reply.receipt);
+    answer_done(&b);
+    wait_rounds(&f.op, "traffic", 1);
+    const weft_msg_get_round_request get = {.job = "traffic", .round = 1};
+    call_ok(&b, &f.op, WEFT_METHOD_GET_ROUND, WEFT_MSG_GET_ROUND_REQUEST, &get,
+            WEFT_MSG_GET_ROUND_REPLY, &round);
+    assert_int_equal(round.round->bytes_up, N * sizeof(float));
+    assert_int_equal(round.round->bytes_down, 2 * N * sizeof(float) - 1400000);
+    answer_done(&b);
+    answer_done(&a);
+    weft_buf_done(&bytes);
+    free(x.delta);
+    end(&f);
+}
+
 static void test_submit__goes_on_where_it_was_cut(void **state)
 {
     (void)state;
@@ -572,6 +619,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round__averages_what_clients_send),
         cmocka_unit_test(test_fetch__goes_on_from_an_offset),
+        cmocka_unit_test(test_round__tells_what_went_up_and_down),
         cmocka_unit_test(test_submit__goes_on_where_it_was_cut),
         cmocka_unit_test(test_submit__a_repeated_update_gets_the_same_receipt),
         cmocka_unit_test(test_submit__refuses_with_the_reason),

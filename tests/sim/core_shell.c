@@ -754,6 +754,15 @@ bool sim_rollback(sim_shell *s, uint64_t call, const char *job,
     return sim_shell_feed(s, &e);
 }
 
+bool sim_sent(sim_shell *s, const char *client, const uint8_t version[WEFT_DIGEST_BYTES],
+              uint64_t bytes)
+{
+    weft_event e = {.kind = WEFT_EVENT_MODEL_SENT, .client = client};
+    memcpy(e.u.sent.version, version, WEFT_DIGEST_BYTES);
+    e.u.sent.bytes = bytes;
+    return sim_shell_feed(s, &e);
+}
+
 void sim_job_def(weft_job_def *def, const char *name, const char *dataset)
 {
     weft_job_def_init(def);

@@ -148,6 +148,9 @@ bool sim_update(sim_shell *s, uint64_t call, const char *client, uint64_t assign
                 const uint8_t base[WEFT_DIGEST_BYTES], uint64_t content, uint64_t n_examples,
                 weft_refusal refusal, const weft_metrics *metrics);
 bool sim_revoke(sim_shell *s, uint64_t call, const char *client);
+/** All or a part of a model went to a client. */
+bool sim_sent(sim_shell *s, const char *client, const uint8_t version[WEFT_DIGEST_BYTES],
+              uint64_t bytes);
 bool sim_enrolled(sim_shell *s, uint64_t call, const char *client);
 bool sim_rollback(sim_shell *s, uint64_t call, const char *job,
                   const uint8_t version[WEFT_DIGEST_BYTES]);

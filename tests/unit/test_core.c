@@ -452,6 +452,12 @@ static void test_round__goes_from_cohort_to_version(void **state)
     assert_memory_equal(a.base, initial, sizeof initial);
     assert_int_equal(a.row.task, WEFT_TASK_TRAIN);
     assert_int_equal(a.cohort, 2);
+    (void)sim_sent(&f.s, "a", initial, SIM_MODEL);
+    (void)sim_sent(&f.s, "b", initial, 10); /* the rest another time */
+    (void)sim_sent(&f.s, "b", initial, SIM_MODEL - 10);
+    static const uint8_t other[WEFT_DIGEST_BYTES] = {1};
+    (void)sim_sent(&f.s, "b", other, SIM_MODEL);   /* of another job */
+    (void)sim_sent(&f.s, "c", initial, SIM_MODEL); /* without a part in the round */
     const weft_metrics low = fix_metric("loss", 1.0);
     const weft_metrics high = fix_metric("loss", 4.0);
     assert_int_equal(fix_update_full(&f, &b, 2, 30, WEFT_REFUSAL_NONE, &high).kind,
@@ -473,6 +479,7 @@ static void test_round__goes_from_cohort_to_version(void **state)
     assert_int_equal(r->accepted, 2);
     assert_int_equal(r->n_examples, 40);
     assert_int_equal(r->bytes_up, 2 * SIM_MODEL);
+    assert_int_equal(r->bytes_down, 2 * SIM_MODEL);
     double loss = 0.0;
     assert_true(weft_metrics_get(&r->train, "loss", &loss));
     assert_true(loss == (10 * 1.0 + 30 * 4.0) / 40);

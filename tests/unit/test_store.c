@@ -404,6 +404,8 @@ static void put_round_with_updates(weft_store *store, const weft_job_row *job, u
     a.metrics.item[1] = (weft_metric){"accuracy", 0.1};
     round.accepted = 1;
     round.n_examples = 600;
+    round.bytes_up = 1000;
+    round.bytes_down = 1200;
     round.train = a.metrics;
     assert_ok(weft_store_begin(store, T0 + 9, &assert_err));
     assert_ok(weft_store_put_assignment(store, &a, &assert_err));
@@ -425,6 +427,7 @@ static void test_store_restore__hands_back_the_open_round(void **state)
     assert_ok(weft_store_restore_rounds(store, see_round, &s, &assert_err));
     assert_int_equal(s.n, 1);
     assert_true(s.round.state == WEFT_ROUND_TRAINING && s.round.n_examples == 600);
+    assert_true(s.round.bytes_up == 1000 && s.round.bytes_down == 1200);
     assert_int_equal(s.round.train.n, 2);
     assert_string_equal(s.round.train.item[0].name, "loss"); /* in their order */
     assert_true(s.round.train.item[0].value == 2.25 && s.round.train.item[1].value == 0.1);
@@ -761,7 +764,9 @@ static void make_old(const char *dir, uint32_t main_version, uint32_t models_ver
             "UPDATE clock SET logical_ms = 777;"
             "INSERT INTO job VALUES (1, 'old', 'd', x'6465', 1, '', 1, 0, 0, 0, NULL, 4, 0, NULL,"
             " 5, 6);"
-            "INSERT INTO round VALUES (1, 1, 1, 1, '', zeroblob(32), NULL, 3, 2, 0, 0, 9, 1, 0, 0,"
+            "INSERT INTO round (job_id, round, attempt, state, reason, base, version, eligible,"
+            " cohort, accepted, n_examples, deadline_ms, opened_unix_ms, closed_unix_ms, bytes_up,"
+            " changed_unix_ms) VALUES (1, 1, 1, 1, '', zeroblob(32), NULL, 3, 2, 0, 0, 9, 1, 0, 0,"
             " 6);"
             "INSERT INTO assignment VALUES (5, 1, 1, 1, 'c', 1, 1, 0, '', 0, NULL, 0, 0, 0, 6);"
             "INSERT INTO version (digest, job_id, round, bytes, created_unix_ms)"
@@ -950,11 +955,11 @@ static void test_store_open__refuses_newer_foreign_and_damaged_files(void **stat
     weft_err err = WEFT_ERR_INIT;
     assert_int_equal(try_open(dir, &err), WEFT_E_STATE);
     assert_string_equal(err.msg,
-                        "weft.db has schema version 99 and this program knows versions up to 4: "
+                        "weft.db has schema version 99 and this program knows versions up to 5: "
                         "start the newer weftd, or restore a backup from before its first start");
     exec_on(dir, "weft.db", "PRAGMA user_version=0");
     assert_int_equal(try_open(dir, NULL), WEFT_E_FORMAT);
-    exec_on(dir, "weft.db", "PRAGMA user_version=4");
+    exec_on(dir, "weft.db", "PRAGMA user_version=5");
     assert_int_equal(try_open(dir, NULL), WEFT_OK);
     exec_on(dir, "models.db", "PRAGMA application_id=1");
     weft_err_clear(&err);
