@@ -36,7 +36,10 @@ weft_rt_next weft_rt_cq_next(grpc_completion_queue *cq, uint32_t timeout_ms, wef
                              bool *ret_ok)
 {
     gpr_timespec until = gpr_inf_future(GPR_CLOCK_MONOTONIC);
-    if (timeout_ms != WEFT_RT_NO_TIMEOUT) {
+    if (timeout_ms == 0) {
+        /* gRPC rounds up to whole milliseconds: "now" would be a wait of one */
+        until = gpr_inf_past(GPR_CLOCK_MONOTONIC);
+    } else if (timeout_ms != WEFT_RT_NO_TIMEOUT) {
         until = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                              gpr_time_from_millis((int64_t)timeout_ms, GPR_TIMESPAN));
     }

@@ -36,7 +36,7 @@ typedef enum weft_rt_next {
     WEFT_RT_NEXT_SHUTDOWN
 } weft_rt_next;
 
-/* One event of cq. WEFT_RT_NO_TIMEOUT waits for ever. */
+/* One event of cq. 0 only looks, WEFT_RT_NO_TIMEOUT waits for ever. */
 weft_rt_next weft_rt_cq_next(grpc_completion_queue *cq, uint32_t timeout_ms, weft_rt_tag **ret,
                              bool *ret_ok);
 
