@@ -6,6 +6,8 @@
  */
 #include "app/daemon.h"
 
+#include "app/views.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -65,13 +67,35 @@ static bool failed(const weft_daemon *d)
     return d->batch.failure.code != WEFT_OK;
 }
 
-weft_status weft_batch_write(weft_daemon *d, weft_err *err)
+static weft_status commit(weft_daemon *d, weft_err *err)
 {
+    const uint64_t now = weft_daemon_now_ms(d);
+    WEFT_TRY(weft_store_commit(d->store, now, err));
+    d->batch.writing = false;
+    d->committed_ms = now;
+    return WEFT_OK;
+}
+
+/* Open a transaction for what comes. Rows that must be on disk do not go into one that is not
+ * synced: that one ends here, and should the next one fail, what it kept is in the store when the
+ * batch begins again from there: done, and not answered yet. */
+static weft_status open_transaction(weft_daemon *d, bool synced, weft_err *err)
+{
+    if (d->batch.writing && synced && !d->batch.synced) {
+        WEFT_TRY(commit(d, err));
+    }
     if (!d->batch.writing) {
-        WEFT_TRY(weft_store_begin(d->store, weft_daemon_unix_ms(d), err));
+        WEFT_TRY((synced ? weft_store_begin
+                         : weft_store_begin_unsynced)(d->store, weft_daemon_unix_ms(d), err));
         d->batch.writing = true;
+        d->batch.synced = synced;
     }
     return WEFT_OK;
+}
+
+weft_status weft_batch_write(weft_daemon *d, weft_err *err)
+{
+    return open_transaction(d, true, err);
 }
 
 static weft_effect *add_effect(weft_daemon *d, effect_kind kind)
@@ -114,7 +138,6 @@ static weft_status put_job(weft_daemon *d, const weft_job_row *row, weft_err *er
 
 static weft_status persist(weft_daemon *d, const weft_action *action, weft_err *err)
 {
-    WEFT_TRY(weft_batch_write(d, err));
     switch (action->kind) {
     case WEFT_ACTION_PERSIST_JOB:
         return put_job(d, action->u.job, err);
@@ -152,6 +175,39 @@ static bool is_persist(weft_action_kind kind)
            kind == WEFT_ACTION_PERSIST_ASSIGNMENT || kind == WEFT_ACTION_PERSIST_VERSION ||
            kind == WEFT_ACTION_PERSIST_ELIGIBLE || kind == WEFT_ACTION_PERSIST_SECURE ||
            kind == WEFT_ACTION_PERSIST_SECURE_OVER;
+}
+
+/* Rows of a job whose receipts promise that the round is retried, no more: that an update came, and
+ * that all have. A power cut takes the round back to an earlier moment of its training. */
+static bool may_be_lost(const weft_daemon *d, const weft_action *action)
+{
+    uint64_t job_id = 0;
+    if (action->kind == WEFT_ACTION_PERSIST_ASSIGNMENT) {
+        const weft_assignment_row *row = action->u.assignment;
+        const bool over =
+            row->state == WEFT_ASSIGNMENT_ACCEPTED || row->state == WEFT_ASSIGNMENT_LATE;
+        job_id = over && row->task != WEFT_TASK_EVALUATE ? row->job_id : 0;
+    } else if (action->kind == WEFT_ACTION_PERSIST_ROUND) {
+        const weft_round_row *row = action->u.round;
+        const bool open = row->state == WEFT_ROUND_TRAINING || row->state == WEFT_ROUND_AGGREGATING;
+        job_id = open ? row->job_id : 0;
+    }
+    const weft_job_row *job = job_id ? weft_view_find_job(d->core, job_id) : NULL;
+    return job && job->def->durability == WEFT_DURABILITY_ROUND;
+}
+
+/* For the rows of one event, which are never in two transactions. */
+static weft_status open_for(weft_daemon *d, const weft_actions *actions, weft_err *err)
+{
+    bool any = false;
+    bool synced = false;
+    for (size_t i = 0; i < actions->n; i++) {
+        if (is_persist(actions->item[i].kind)) {
+            any = true;
+            synced = synced || !may_be_lost(d, &actions->item[i]);
+        }
+    }
+    return any ? open_transaction(d, synced, err) : WEFT_OK;
 }
 
 /* ---- what waits ------------------------------------------------------------------------------ */
@@ -219,6 +275,7 @@ static void keep_action(weft_daemon *d, const weft_action *action)
 
 weft_status weft_batch_take(weft_daemon *d, const weft_actions *actions, weft_err *err)
 {
+    WEFT_TRY(open_for(d, actions, err));
     for (size_t i = 0; i < actions->n && !failed(d); i++) {
         if (is_persist(actions->item[i].kind)) {
             WEFT_TRY(persist(d, &actions->item[i], err));
@@ -360,13 +417,8 @@ void weft_batch_end(weft_daemon *d)
 {
     weft_err err = WEFT_ERR_INIT;
     flush_presence(d);
-    if (d->batch.writing && !failed(d)) {
-        const uint64_t now = weft_daemon_now_ms(d);
-        if (weft_store_commit(d->store, now, &err) == WEFT_OK) {
-            d->committed_ms = now;
-        } else {
-            weft_batch_fail(d, &err);
-        }
+    if (d->batch.writing && !failed(d) && commit(d, &err) != WEFT_OK) {
+        weft_batch_fail(d, &err);
     }
     if (failed(d)) {
         give_up(d);

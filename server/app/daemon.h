@@ -117,6 +117,7 @@ struct weft_daemon {
         weft_effect *first;
         weft_effect **last;
         bool writing; /* a transaction is open */
+        bool synced;  /* whose commit waits for the disk */
         weft_err failure;
     } batch;
     weft_job_pin *pins; /* current versions of jobs that have not ended */
@@ -159,7 +160,7 @@ void weft_batch_feed(weft_daemon *d, weft_event *event);
 /** The same for actions that are there already (a resumed core's). */
 WEFT_NODISCARD weft_status weft_batch_take(weft_daemon *d, const weft_actions *actions,
                                            weft_err *err);
-/** Open the transaction, for rows that are not the core's. */
+/** Open a transaction whose commit waits for the disk, for rows that are not the core's. */
 WEFT_NODISCARD weft_status weft_batch_write(weft_daemon *d, weft_err *err);
 /** The batch cannot be kept: all of it is undone. */
 void weft_batch_fail(weft_daemon *d, const weft_err *err);

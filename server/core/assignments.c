@@ -287,12 +287,16 @@ static weft_status accept(weft_core *core, core_assignment *a, const weft_event 
     if (event->u.update.metrics) {
         a->row.metrics = *event->u.update.metrics;
     }
+    /* the fold first: workers are at it while the owner signs receipts */
+    if (round->session || a->row.task != WEFT_TASK_EVALUATE) {
+        WEFT_TRY(core_fold(core, WEFT_ACTION_FOLD, a, err));
+    }
     WEFT_TRY(reply_receipt(core, event->call, a, err));
     if (round->session) {
         WEFT_TRY(core_secure_masked(core, a, err));
     }
     if (a->row.task == WEFT_TASK_EVALUATE && round->session) {
-        return core_fold(core, WEFT_ACTION_FOLD, a, err);
+        return WEFT_OK;
     }
     if (a->row.task == WEFT_TASK_EVALUATE) {
         round->reported++;
@@ -302,7 +306,6 @@ static weft_status accept(weft_core *core, core_assignment *a, const weft_event 
     round->row.n_examples += a->row.n_examples;
     round->row.bytes_up += a->row.bytes;
     core_touch_round(core, round);
-    WEFT_TRY(core_fold(core, WEFT_ACTION_FOLD, a, err));
     return core_notify(core, "update", round->job, round, a->row.client, "accepted", err);
 }
 

@@ -64,6 +64,7 @@ static weft_status open_main(weft_store *store, const weft_store_options *option
     const weft_db_options db_options = {"weft.db", options->vfs, WEFT_STORE_MAIN_PAGE_BYTES,
                                         options->busy_timeout_ms, false};
     WEFT_TRY(weft_db_open(&store->main, path, &db_options, err));
+    store->main_full = true;
     WEFT_TRY(weft_schema_migrate(&store->main, &weft_main_schema, weft_main_schema.n, err));
     /* what is deleted is overwritten: rows of secure sessions end with shares in the clear */
     WEFT_TRY(weft_db_exec(&store->main, "PRAGMA secure_delete=ON", err));
@@ -126,11 +127,24 @@ uint64_t weft_store_logical_ms(const weft_store *store)
     return store->logical_ms;
 }
 
-weft_status weft_store_begin(weft_store *store, int64_t unix_ms, weft_err *err)
+/* Not inside a transaction: SQLite refuses it there. */
+static weft_status set_full(weft_store *store, bool full, weft_err *err)
+{
+    if (store->main_full == full) {
+        return WEFT_OK;
+    }
+    WEFT_TRY(weft_db_exec(&store->main,
+                          full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL", err));
+    store->main_full = full;
+    return WEFT_OK;
+}
+
+static weft_status begin(weft_store *store, int64_t unix_ms, bool full, weft_err *err)
 {
     if (store->in_batch) {
         WEFT_FAIL(err, WEFT_E_STATE, "a batch is open already");
     }
+    WEFT_TRY(set_full(store, full, err));
     weft_query q;
     WEFT_TRY(weft_query_begin(&q, &store->main, "BEGIN IMMEDIATE", err));
     WEFT_TRY(weft_query_run(&q, err));
@@ -138,6 +152,16 @@ weft_status weft_store_begin(weft_store *store, int64_t unix_ms, weft_err *err)
     store->broken = false;
     store->batch_unix_ms = unix_ms;
     return WEFT_OK;
+}
+
+weft_status weft_store_begin(weft_store *store, int64_t unix_ms, weft_err *err)
+{
+    return begin(store, unix_ms, true, err);
+}
+
+weft_status weft_store_begin_unsynced(weft_store *store, int64_t unix_ms, weft_err *err)
+{
+    return begin(store, unix_ms, false, err);
 }
 
 void weft_store_rollback(weft_store *store)

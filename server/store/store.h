@@ -74,11 +74,18 @@ const char *weft_store_dir(const weft_store *store);
  */
 WEFT_NODISCARD weft_status weft_store_begin(weft_store *store, int64_t unix_ms, weft_err *err);
 /**
+ * The same, but its commit waits for no disk: it survives the end of this process; a power cut may
+ * undo it, with all that came after it. The next batch that waits makes it durable, too. For rows
+ * of which nobody was promised more.
+ */
+WEFT_NODISCARD weft_status weft_store_begin_unsynced(weft_store *store, int64_t unix_ms,
+                                                     weft_err *err);
+/**
  * Make the batch durable together with the logical clock.
  * @param logical_now_ms  never smaller than before (a smaller one is kept at the old value).
- * @return WEFT_OK: it is on disk. Anything else: take it as not done and promise nothing; after a
- * disk's failure all of it or nothing may turn up at the next open, as after a power cut. Owner
- * thread.
+ * @return WEFT_OK: it is on disk (begun unsynced: it is in the log). Anything else: take it as not
+ * done and promise nothing; after a disk's failure all of it or nothing may turn up at the next
+ * open, as after a power cut. Owner thread.
  */
 WEFT_NODISCARD weft_status weft_store_commit(weft_store *store, uint64_t logical_now_ms,
                                              weft_err *err);

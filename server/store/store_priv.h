@@ -26,11 +26,12 @@ typedef struct weft_models {
 
 struct weft_store {
     const weft_alloc *alloc;
-    char *dir;     /* owned */
-    int lock_fd;   /* -1: none */
-    weft_db main;  /* owner thread */
-    bool in_batch; /* between begin and commit or rollback */
-    bool broken;   /* a statement of this batch failed: it cannot be committed */
+    char *dir;      /* owned */
+    int lock_fd;    /* -1: none */
+    weft_db main;   /* owner thread */
+    bool main_full; /* commits of main wait for the disk */
+    bool in_batch;  /* between begin and commit or rollback */
+    bool broken;    /* a statement of this batch failed: it cannot be committed */
     int64_t batch_unix_ms;
     uint64_t logical_ms; /* of the newest commit */
     weft_models models;

@@ -32,6 +32,7 @@ static struct {
     long calls_left; /* writes and syncs that still succeed; negative: all */
     int error;
     bool failed;
+    unsigned syncs;
     int (*write)(sqlite3_file *file, const void *data, int n, sqlite3_int64 at);
     int (*sync)(sqlite3_file *file, int flags);
     /* databases and logs have different tables of methods, with the same write and sync */
@@ -60,6 +61,7 @@ static int shim_write(sqlite3_file *file, const void *data, int n, sqlite3_int64
 
 static int shim_sync(sqlite3_file *file, int flags)
 {
+    disk.syncs++;
     return fails() ? SQLITE_IOERR_FSYNC : disk.sync(file, flags);
 }
 
@@ -323,6 +325,64 @@ static void test_store__goes_on_once_there_is_space_again(void **state)
     test_dir_done(dir);
 }
 
+/* ---- batches that wait for no disk ----------------------------------------------------------- */
+
+static void put_job(weft_store *store, uint64_t n)
+{
+    weft_job_def def = {.name = {0}};
+    (void)snprintf(def.name, sizeof def.name, "job-%llu", (unsigned long long)n);
+    const weft_job_row job = {.job_id = n, .def = &def, .status = WEFT_JOB_RUNNING};
+    assert_ok(weft_store_put_job(store, &job, "d", 1, &assert_err));
+    assert_ok(weft_store_commit(store, n, &assert_err));
+}
+
+static void test_store_begin_unsynced__survives_kill_9(void **state)
+{
+    (void)state;
+    char *dir = test_dir_new();
+    const pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        weft_store *store = NULL;
+        assert_ok(open_on(&store, dir, NULL, &assert_err));
+        assert_ok(weft_store_begin_unsynced(store, 1, &assert_err));
+        put_job(store, 1);
+        (void)kill(getpid(), SIGKILL); /* oneself: cannot fail */
+    }
+    int end = 0;
+    assert_int_equal(waitpid(child, &end, 0), child);
+    assert_true(WIFSIGNALED(end));
+    assert_true(check_after(dir, 1) == 1);
+    test_dir_done(dir);
+}
+
+static void test_store_begin_unsynced__keeps_without_waiting(void **state)
+{
+    (void)state;
+    char *dir = test_dir_new();
+    weft_store *store = NULL;
+    disk.calls_left = -1;
+    assert_ok(open_on(&store, dir, "failing", &assert_err));
+    assert_ok(weft_store_begin(store, 1, &assert_err));
+    put_job(store, 1);
+    unsigned before = disk.syncs;
+    for (uint64_t n = 2; n <= 4; n++) {
+        assert_ok(weft_store_begin_unsynced(store, 1, &assert_err));
+        put_job(store, n);
+    }
+    assert_int_equal(disk.syncs, before);
+    assert_ok(weft_store_begin(store, 1, &assert_err)); /* and those that must be on disk wait */
+    put_job(store, 5);
+    assert_true(disk.syncs > before);
+    before = disk.syncs;
+    assert_ok(weft_store_begin_unsynced(store, 1, &assert_err));
+    put_job(store, 6);
+    assert_int_equal(disk.syncs, before);
+    weft_store_close(store);
+    assert_true(check_after(dir, 6) == 6);
+    test_dir_done(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -330,6 +390,8 @@ int main(void)
         cmocka_unit_test(test_store__every_write_may_find_the_disk_full),
         cmocka_unit_test(test_store__every_write_may_fail),
         cmocka_unit_test(test_store__goes_on_once_there_is_space_again),
+        cmocka_unit_test(test_store_begin_unsynced__keeps_without_waiting),
+        cmocka_unit_test(test_store_begin_unsynced__survives_kill_9),
     };
     return cmocka_run_group_tests(tests, register_shim, NULL);
 }
