@@ -9,28 +9,28 @@
 #include <stddef.h>
 #include <stdint.h>
 
-void weft_relu_forward(float *y, const float *x, size_t n);
-void weft_tanh_forward(float *y, const float *x, size_t n);
-void weft_sigmoid_forward(float *y, const float *x, size_t n);
+/* Compiled for each instruction set (isa/activation.c), with the same bits. */
+typedef struct weft_activation_ops {
+    void (*relu_forward)(float *y, const float *x, size_t n);
+    void (*tanh_forward)(float *y, const float *x, size_t n);
+    void (*sigmoid_forward)(float *y, const float *x, size_t n);
+    void (*leaky_relu_forward)(float *y, const float *x, size_t n, float slope);
+    /* x Phi(x), Phi the normal distribution's (Hendrycks and Gimpel 2016; no tanh approximation) */
+    void (*gelu_forward)(float *y, const float *x, size_t n);
+    /* x sigmoid(x) */
+    void (*silu_forward)(float *y, const float *x, size_t n);
+    /* y = a + b, through relu or not */
+    void (*sum_forward)(float *y, const float *a, const float *b, size_t n, bool relu);
 
-void weft_leaky_relu_forward(float *y, const float *x, size_t n, float slope);
-/** x Phi(x), Phi the normal distribution's (Hendrycks and Gimpel 2016; no tanh approximation). */
-void weft_gelu_forward(float *y, const float *x, size_t n);
-/** x sigmoid(x) */
-void weft_silu_forward(float *y, const float *x, size_t n);
-
-/** Gradients from the inputs x of forward. */
-void weft_leaky_relu_backward(float *dx, const float *dy, const float *x, size_t n, float slope);
-void weft_gelu_backward(float *dx, const float *dy, const float *x, size_t n);
-void weft_silu_backward(float *dx, const float *dy, const float *x, size_t n);
-
-/** y = a + b, through relu or not. */
-void weft_sum_forward(float *y, const float *a, const float *b, size_t n, bool relu);
-
-/** Gradients from the outputs y of forward. */
-void weft_relu_backward(float *dx, const float *dy, const float *y, size_t n);
-void weft_tanh_backward(float *dx, const float *dy, const float *y, size_t n);
-void weft_sigmoid_backward(float *dx, const float *dy, const float *y, size_t n);
+    /* gradients from the inputs x of forward */
+    void (*leaky_relu_backward)(float *dx, const float *dy, const float *x, size_t n, float slope);
+    void (*gelu_backward)(float *dx, const float *dy, const float *x, size_t n);
+    void (*silu_backward)(float *dx, const float *dy, const float *x, size_t n);
+    /* gradients from the outputs y of forward */
+    void (*relu_backward)(float *dx, const float *dy, const float *y, size_t n);
+    void (*tanh_backward)(float *dx, const float *dy, const float *y, size_t n);
+    void (*sigmoid_backward)(float *dx, const float *dy, const float *y, size_t n);
+} weft_activation_ops;
 
 /**
  * Dropout of training: each value is 0 with probability rate, else x / (1 - rate).

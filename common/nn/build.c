@@ -482,6 +482,7 @@ static weft_status fill(weft_net *net, const weft_spec *spec, const weft_layout 
     }
     kernels use;
     WEFT_TRY(choose_kernels(&use, options, err));
+    net->isa = use.isa;
     WEFT_TRY(plan_steps(net, spec, layout, &use, err));
     net->blas = net->blas || use.gemm == weft_gemm_blas;
     return measure(net, err);

@@ -47,7 +47,7 @@ typedef struct weft_conv_backward {
     float *dy;           /* [n][output]; weft_conv_open overwrites it */
     float *dx;           /* [n][h][w][cin], written by to_x */
     float *dw;           /* [kh][kw][cin][cout], written by to_w */
-    float *db;           /* [cout], written by to_w */
+    float *db;           /* [cout], written by to_w; NULL: not wanted */
     float *scratch;
 } weft_conv_backward;
 

@@ -82,7 +82,9 @@ static void blas_to_w(const weft_conv *c, const weft_conv_backward *io, uint32_t
 {
     const size_t n_in = (size_t)c->h * c->w * c->cin;
     float *columns = io->scratch;
-    memset(io->db + first, 0, (last - first) * sizeof *io->db);
+    if (io->db) {
+        memset(io->db + first, 0, (last - first) * sizeof *io->db);
+    }
     for (uint32_t image = 0; image < io->n; image++) {
         const float *dz = weft_conv_gradient(c, io, image, columns + pixels(c) * window(c));
         const weft_mat a = {columns_of(c, columns, io->x + image * n_in), window(c),
@@ -90,7 +92,7 @@ static void blas_to_w(const weft_conv *c, const weft_conv_backward *io, uint32_t
         const weft_mat b = {dz + first, c->cout, WEFT_PLAIN};
         weft_gemm_blas(io->dw + first, c->cout, window(c), last - first, pixels(c), 1.0F, a, b,
                        image == 0 ? 0.0F : 1.0F);
-        for (size_t pixel = 0; pixel < pixels(c); pixel++) {
+        for (size_t pixel = 0; io->db && pixel < pixels(c); pixel++) {
             weft_add(io->db + first, dz + pixel * c->cout + first, last - first);
         }
     }

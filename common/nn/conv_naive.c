@@ -111,7 +111,7 @@ static void naive_to_w(const weft_conv *c, const weft_conv_backward *io, uint32_
                 io->dw[at] = image == 0 ? g : io->dw[at] + g;
             }
         }
-        for (size_t co = first; co < last; co++) {
+        for (size_t co = first; io->db && co < last; co++) {
             io->db[co] = image == 0 ? 0.0F : io->db[co];
             for (size_t pixel = 0; pixel < (size_t)c->oh * c->ow; pixel++) {
                 io->db[co] += dz[pixel * c->cout + co];

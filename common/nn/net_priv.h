@@ -6,6 +6,7 @@
 #include "nn/conv.h"
 #include "nn/dense.h"
 #include "nn/grouped.h"
+#include "nn/isa/isa.h"
 #include "nn/net.h"
 #include "nn/norm.h"
 #include "nn/pool.h"
@@ -81,7 +82,8 @@ struct weft_net {
     bool train;
     uint32_t n_threads;
     weft_team *team; /* owned; NULL: one thread */
-    bool blas;       /* some matrix products are OpenBLAS's */
+    const weft_isa *isa;
+    bool blas; /* some matrix products are OpenBLAS's */
     uint32_t n_inputs;
     uint32_t n_outputs;
     uint64_t n_params;

@@ -30,30 +30,31 @@ typedef struct weft_norm {
     bool relu;
 } weft_norm;
 
-/** float32 values of scratch that both functions need. */
+/** float32 values of scratch that these functions need. */
 size_t weft_norm_scratch(size_t channels);
 
-/**
- * @param y        [samples][rows][channels], written.
- * @param weight   [channels]; bias, too.
- * @param mean     [samples][groups], written; inverse, too: 1 / sqrt(variance + epsilon).
- */
-void weft_norm_forward(const weft_norm *d, float *y, const float *x, const float *weight,
-                       const float *bias, float *mean, float *inverse, float *scratch);
-
-/**
- * @param dx       as x, written; NULL: not wanted.
- * @param dy       as x; overwritten with the gradient before the relu.
- * @param y        of forward; used with relu.
- * @param dweight  [channels], written; dbias, too.
- */
-void weft_norm_backward(const weft_norm *d, float *dx, float *dy, const float *y, const float *x,
-                        const float *weight, const float *mean, const float *inverse,
-                        float *dweight, float *dbias, float *scratch);
-
-/** batchnorm in evaluation: the same by given means and variances [channels] (below 0: as 0). */
-void weft_norm_apply(const weft_norm *d, float *y, const float *x, const float *weight,
-                     const float *bias, const float *mean, const float *variance, float *scratch);
+/* Compiled for each instruction set (isa/norm.c), with the same bits. */
+typedef struct weft_norm_ops {
+    /**
+     * @param y        [samples][rows][channels], written.
+     * @param weight   [channels]; bias, too.
+     * @param mean     [samples][groups], written; inverse, too: 1 / sqrt(variance + epsilon).
+     */
+    void (*forward)(const weft_norm *d, float *y, const float *x, const float *weight,
+                    const float *bias, float *mean, float *inverse, float *scratch);
+    /**
+     * @param dx       as x, written; NULL: not wanted.
+     * @param dy       as x; overwritten with the gradient before the relu.
+     * @param y        of forward; used with relu.
+     * @param dweight  [channels], written; dbias, too.
+     */
+    void (*backward)(const weft_norm *d, float *dx, float *dy, const float *y, const float *x,
+                     const float *weight, const float *mean, const float *inverse, float *dweight,
+                     float *dbias, float *scratch);
+    /* batchnorm in evaluation: by given means and variances [channels] (below 0: as 0) */
+    void (*apply)(const weft_norm *d, float *y, const float *x, const float *weight,
+                  const float *bias, const float *mean, const float *variance, float *scratch);
+} weft_norm_ops;
 
 /**
  * batchnorm's running values after a batch, from what weft_norm_forward wrote.

@@ -153,7 +153,7 @@ static void backward_mean(weft_net *net, weft_step *step, float *dx, float *dy, 
     static void forward_##name(weft_net *net, weft_step *step, const float *x, bool train)         \
     {                                                                                              \
         (void)train;                                                                               \
-        weft_##name##_forward(step->out, x, values_of(net, step));                                 \
+        net->isa->activation->name##_forward(step->out, x, values_of(net, step));                  \
     }                                                                                              \
     static void backward_##name(weft_net *net, weft_step *step, float *dx, float *dy,              \
                                 const float *x, const weft_sink *sink)                             \
@@ -161,7 +161,7 @@ static void backward_mean(weft_net *net, weft_step *step, float *dx, float *dy, 
         (void)x;                                                                                   \
         (void)sink;                                                                                \
         if (dx) {                                                                                  \
-            weft_##name##_backward(dx, dy, of, values_of(net, step));                              \
+            net->isa->activation->name##_backward(dx, dy, of, values_of(net, step));               \
         }                                                                                          \
     }
 
@@ -174,7 +174,7 @@ VALUE_BY_VALUE(silu, x)
 static void forward_leaky_relu(weft_net *net, weft_step *step, const float *x, bool train)
 {
     (void)train;
-    weft_leaky_relu_forward(step->out, x, values_of(net, step), step->rate);
+    net->isa->activation->leaky_relu_forward(step->out, x, values_of(net, step), step->rate);
 }
 
 static void backward_leaky_relu(weft_net *net, weft_step *step, float *dx, float *dy,
@@ -182,7 +182,7 @@ static void backward_leaky_relu(weft_net *net, weft_step *step, float *dx, float
 {
     (void)sink;
     if (dx) {
-        weft_leaky_relu_backward(dx, dy, x, values_of(net, step), step->rate);
+        net->isa->activation->leaky_relu_backward(dx, dy, x, values_of(net, step), step->rate);
     }
 }
 
@@ -210,7 +210,7 @@ static void forward_add(weft_net *net, weft_step *step, const float *x, bool tra
 {
     (void)train;
     const float *other = step->other == WEFT_FROM_INPUT ? net->x : net->steps[step->other].out;
-    weft_sum_forward(step->out, x, other, values_of(net, step), step->relu);
+    net->isa->activation->sum_forward(step->out, x, other, values_of(net, step), step->relu);
 }
 
 /* ---- normalisations -------------------------------------------------------------------------- */
@@ -222,12 +222,13 @@ static void forward_norm(weft_net *net, weft_step *step, const float *x, bool tr
     const float *bias = net->weights + step->bias;
     if (step->kind == WEFT_STEP_BATCHNORM && !train) {
         const float *running = bias + d.channels; /* mean, then variance */
-        weft_norm_apply(&d, step->out, x, w, bias, running, running + d.channels, net->scratch);
+        net->isa->norm->apply(&d, step->out, x, w, bias, running, running + d.channels,
+                              net->scratch);
         return;
     }
     float *mean = step->state ? step->state : net->scratch + weft_norm_scratch(d.channels);
     float *inverse = mean + d.samples * d.groups;
-    weft_norm_forward(&d, step->out, x, w, bias, mean, inverse, net->scratch);
+    net->isa->norm->forward(&d, step->out, x, w, bias, mean, inverse, net->scratch);
     if (step->kind == WEFT_STEP_BATCHNORM) {
         weft_norm_track(&d, step->running, step->running + d.channels, mean, inverse);
     }
@@ -245,8 +246,8 @@ static void backward_norm(weft_net *net, weft_step *step, float *dx, float *dy, 
                           const weft_sink *sink)
 {
     const weft_norm d = norm_of(step, net->n);
-    weft_norm_backward(&d, dx, dy, step->out, x, net->weights + step->weight, step->state,
-                       step->state + d.samples * d.groups, net->dw, net->db, net->scratch);
+    net->isa->norm->backward(&d, dx, dy, step->out, x, net->weights + step->weight, step->state,
+                             step->state + d.samples * d.groups, net->dw, net->db, net->scratch);
     weft_blend(sink->to + step->weight, sink->keep, sink->scale, net->dw, d.channels);
     weft_blend(sink->to + step->bias, sink->keep, sink->scale, net->db, d.channels);
     if (step->kind == WEFT_STEP_BATCHNORM) {

@@ -133,7 +133,7 @@ void weft_step_conv_backward(weft_net *net, weft_step *step, float *dx, float *d
                                  .dy = dy,
                                  .dx = dx,
                                  .dw = net->dw,
-                                 .db = net->db,
+                                 .db = step->has_bias ? net->db : NULL,
                                  .scratch = net->scratch}};
     if (step->conv.relu && !step->conv.pooled) {
         weft_team_run(net->team, open_conv, &job);

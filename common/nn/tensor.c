@@ -1,61 +1,35 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Loops over vectors and rows; built with -O3, which vectorises them. Threads: any. */
+/* Loops over vectors and rows: those of the best instruction set (isa/loops.c). Threads: any. */
 #include "nn/tensor.h"
+
+#include "nn/isa/loops.h"
 
 #include <stdint.h>
 #include <string.h>
 
-void weft_rows_finish(float *restrict y, const float *restrict bias, size_t rows, size_t n,
-                      bool relu)
+void weft_rows_finish(float *y, const float *bias, size_t rows, size_t n, bool relu)
 {
-    for (size_t row = 0; row < rows; row++, y += n) {
-        if (bias) {
-            for (size_t i = 0; i < n; i++) {
-                y[i] += bias[i];
-            }
-        }
-        if (relu) {
-            for (size_t i = 0; i < n; i++) {
-                y[i] = y[i] < 0.0F ? 0.0F : y[i];
-            }
-        }
-    }
+    weft_loops_best()->rows_finish(y, bias, rows, n, relu);
 }
 
-void weft_relu_back(float *restrict dy, const float *restrict y, size_t n)
+void weft_relu_back(float *dy, const float *y, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        dy[i] = y[i] > 0.0F ? dy[i] : 0.0F;
-    }
+    weft_loops_best()->relu_back(dy, y, n);
 }
 
-void weft_rows_sum(float *restrict sum, const float *restrict x, size_t rows, size_t n)
+void weft_rows_sum(float *sum, const float *x, size_t rows, size_t n)
 {
-    for (size_t row = 0; row < rows; row++, x += n) {
-        for (size_t i = 0; i < n; i++) {
-            sum[i] += x[i];
-        }
-    }
+    weft_loops_best()->rows_sum(sum, x, rows, n);
 }
 
-void weft_blend(float *restrict to, float keep, float scale, const float *restrict g, size_t n)
+void weft_blend(float *to, float keep, float scale, const float *g, size_t n)
 {
-    if (keep == 0.0F) {
-        for (size_t i = 0; i < n; i++) {
-            to[i] = scale * g[i];
-        }
-    } else {
-        for (size_t i = 0; i < n; i++) {
-            to[i] = keep * to[i] + scale * g[i];
-        }
-    }
+    weft_loops_best()->blend(to, keep, scale, g, n);
 }
 
-void weft_add(float *restrict out, const float *restrict x, size_t n)
+void weft_add(float *out, const float *x, size_t n)
 {
-    for (size_t i = 0; i < n; i++) {
-        out[i] += x[i];
-    }
+    weft_loops_best()->add(out, x, n);
 }
 
 bool weft_all_finite(const float *x, size_t n)

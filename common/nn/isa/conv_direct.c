@@ -266,6 +266,20 @@ static void dense_image_to_w(const weft_conv *c, const weft_frame *f, const weft
     }
 }
 
+/* db[first..last) += the sum over the pixels, which stays in registers. */
+static void add_pixels(float *db, const float *dz, size_t pixels, size_t cout, size_t first,
+                       size_t last)
+{
+    for (size_t co = first; co < last; co += LANES) {
+        const vec_part part = vec_first(last - co < LANES ? last - co : LANES);
+        vec sum = vec_load_part(db + co, part);
+        for (size_t pixel = 0; pixel < pixels; pixel++) {
+            sum = vec_add(sum, vec_load_part(dz + pixel * cout + co, part));
+        }
+        vec_store_part(db + co, sum, part);
+    }
+}
+
 static void dense_to_w(const weft_conv *c, const weft_conv_backward *io, uint32_t first,
                        uint32_t last)
 {
@@ -274,7 +288,9 @@ static void dense_to_w(const weft_conv *c, const weft_conv_backward *io, uint32_
     if (f.framed) {
         memset(framed, 0, f.size * sizeof *framed);
     }
-    memset(io->db + first, 0, (last - first) * sizeof *io->db);
+    if (io->db) {
+        memset(io->db + first, 0, (last - first) * sizeof *io->db);
+    }
     for (uint32_t image = 0; image < io->n; image++) {
         const float *x = io->x + (size_t)image * c->h * c->w * c->cin;
         const float *dz = io->dy + image * weft_conv_n_out(c);
@@ -282,10 +298,8 @@ static void dense_to_w(const weft_conv *c, const weft_conv_backward *io, uint32_
             weft_frame_fill(c, &f, framed, x);
         }
         dense_image_to_w(c, &f, io, f.framed ? framed : x, dz, image == 0, first, last);
-        for (size_t pixel = 0; pixel < (size_t)c->oh * c->ow; pixel++) {
-            for (size_t co = first; co < last; co++) {
-                io->db[co] += dz[pixel * c->cout + co];
-            }
+        if (io->db) {
+            add_pixels(io->db, dz, (size_t)c->oh * c->ow, c->cout, first, last);
         }
     }
 }

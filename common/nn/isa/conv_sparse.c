@@ -315,7 +315,7 @@ static void image_to_w(const weft_conv *c, windows *s, const float *dy, const ui
         } else {
             add_window(dw, s->f.padded, s->image, s->f.row, c->kh, s->f.padded, &s->list);
         }
-        for (size_t t = 0; t < s->list.n; t++) {
+        for (size_t t = 0; db && t < s->list.n; t++) {
             db[co] += s->list.g[t];
         }
     }
@@ -340,7 +340,9 @@ void weft_sparse_to_w(const weft_conv *c, const weft_conv_backward *io, uint32_t
     const size_t n_in = (size_t)c->h * c->w * c->cin;
     const size_t n_out = weft_conv_n_out(c);
     start(&s, c, io->scratch);
-    memset(io->db + first, 0, (last - first) * sizeof *io->db);
+    if (io->db) {
+        memset(io->db + first, 0, (last - first) * sizeof *io->db);
+    }
     for (size_t image = 0; image < io->n; image++) {
         weft_frame_fill(c, &s.f, s.image, io->x + image * n_in);
         image_to_w(c, &s, io->dy + image * n_out, io->slot + image * n_out, io->db, first, last);

@@ -54,3 +54,8 @@ const char *weft_isa_name(weft_isa_kind kind)
     }
     return "best";
 }
+
+const weft_loops *weft_loops_best(void)
+{
+    return weft_isa_get(WEFT_ISA_BEST)->loops;
+}

@@ -6,8 +6,11 @@
 #ifndef WEFT_NN_ISA_H
 #define WEFT_NN_ISA_H
 
+#include "nn/activation.h"
 #include "nn/conv.h"
 #include "nn/gemm.h"
+#include "nn/isa/loops.h"
+#include "nn/norm.h"
 #include "nn/recurrent.h"
 
 typedef struct weft_isa {
@@ -16,6 +19,9 @@ typedef struct weft_isa {
     const weft_panels_ops *panels;
     const weft_recurrent_ops *lstm; /* with any gemm and panels */
     const weft_recurrent_ops *gru;
+    const weft_norm_ops *norm;
+    const weft_activation_ops *activation;
+    const weft_loops *loops;
 } weft_isa;
 
 /** The kernels for kind, or for the best that this processor has (WEFT_ISA_BEST); NULL: it lacks
