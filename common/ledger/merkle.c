@@ -99,8 +99,8 @@ weft_status weft_merkle_inclusion(weft_merkle_proof *ret, const weft_merkle_sour
     while (end - begin > 1) {
         const uint64_t middle = begin + split(end - begin);
         const bool left = index < middle;
-        WEFT_TRY(range_hash(ret->hash[ret->n++], source, left ? middle : begin,
-                            left ? end : middle, err));
+        WEFT_TRY(range_hash(ret->hash[ret->n++], source, left ? middle : begin, left ? end : middle,
+                            err));
         begin = left ? begin : middle;
         end = left ? middle : end;
     }
@@ -124,8 +124,8 @@ weft_status weft_merkle_consistency(weft_merkle_proof *ret, const weft_merkle_so
     while (end != from) { /* the node that ends where the old tree ends */
         const uint64_t middle = begin + split(end - begin);
         const bool left = from <= middle;
-        WEFT_TRY(range_hash(ret->hash[ret->n++], source, left ? middle : begin,
-                            left ? end : middle, err));
+        WEFT_TRY(range_hash(ret->hash[ret->n++], source, left ? middle : begin, left ? end : middle,
+                            err));
         begin = left ? begin : middle;
         end = left ? middle : end;
     }

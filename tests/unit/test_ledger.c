@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* common/ledger: trees against RFC 6962's known ones, every proof of small trees, and signed heads. */
+/* common/ledger: trees against RFC 6962's known ones, every proof of small trees, and signed heads.
+ */
 #include "support/support.h"
 
 #include "base/buf.h"
@@ -69,9 +70,14 @@ static weft_status ignore(void *arg, uint32_t level, uint64_t index,
 static void test_roots__rfc6962_reference(void **state)
 {
     (void)state;
-    static const char *const leaves[] = {
-        "", "00", "10", "2021", "3031", "40414243", "5051525354555657",
-        "606162636465666768696a6b6c6d6e6f"};
+    static const char *const leaves[] = {"",
+                                         "00",
+                                         "10",
+                                         "2021",
+                                         "3031",
+                                         "40414243",
+                                         "5051525354555657",
+                                         "606162636465666768696a6b6c6d6e6f"};
     static const char *const roots[] = {
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
         "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
@@ -334,16 +340,19 @@ static void test_update_record__is_the_text_that_is_hashed(void **state)
 {
     (void)state;
     char text[WEFT_LEDGER_UPDATE_RECORD_BYTES];
-    weft_receipt_fields receipt = {.assignment_id = 7, .job = "digits", .round = 3,
-                                   .n_examples = 600, .accepted_unix_ms = 1700000000123,
+    weft_receipt_fields receipt = {.assignment_id = 7,
+                                   .job = "digits",
+                                   .round = 3,
+                                   .n_examples = 600,
+                                   .accepted_unix_ms = 1700000000123,
                                    .client = "alice"};
     memset(receipt.update_digest, 0xab, sizeof receipt.update_digest);
     const size_t n = weft_ledger_update_record(text, &receipt);
-    assert_string_equal(
-        text, "{\"kind\":\"update\",\"assignment\":7,\"job\":\"digits\",\"round\":3,"
-              "\"client\":\"alice\",\"update\":"
-              "\"abababababababababababababababababababababababababababababababab\","
-              "\"n_examples\":600,\"accepted_unix_ms\":1700000000123}");
+    assert_string_equal(text,
+                        "{\"kind\":\"update\",\"assignment\":7,\"job\":\"digits\",\"round\":3,"
+                        "\"client\":\"alice\",\"update\":"
+                        "\"abababababababababababababababababababababababababababababababab\","
+                        "\"n_examples\":600,\"accepted_unix_ms\":1700000000123}");
     assert_int_equal(n, strlen(text));
     memset(receipt.job, 'j', WEFT_MAX_NAME_BYTES);
     memset(receipt.client, 'c', WEFT_MAX_NAME_BYTES);
