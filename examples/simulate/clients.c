@@ -8,7 +8,7 @@
 
 static const weft_alloc *const memory = &weft_alloc_std;
 
-enum { STREAM_VANISH = 201, STREAM_JITTER = 202 };
+enum { STREAM_VANISH = 201, STREAM_JITTER = 202, STREAM_STAGE = 204, STREAM_ROUNDING = 205 };
 
 /* A number of (seed, client, count), for decisions that must not depend on the order of events. */
 static double chance(const sim_federation *fed, uint64_t stream, uint32_t client, uint64_t count)
@@ -26,8 +26,27 @@ static weft_status session_new(sim_federation *fed, uint32_t k, weft_err *err)
     weft_session_config config = WEFT_SESSION_CONFIG_INIT;
     config.datasets = &dataset;
     config.n_datasets = 1;
+    if (c->member) { /* the owner wants what the job says */
+        config.secure = &c->member->config;
+        config.require_secure_aggregation = true;
+        config.adversary = (weft_secagg_adversary)fed->world->def.secure.adversary;
+        config.gamma = fed->world->def.secure.gamma;
+    }
     config.seed = (uint64_t)(chance(fed, STREAM_JITTER, k, c->selections) * 0x1p53);
     return weft_session_new(&c->session, &config, NULL, memory, err);
+}
+
+static weft_status make_member(sim_federation *fed, uint32_t k, weft_err *err)
+{
+    sim_client *c = &fed->clients[k];
+    if (!fed->world->def.secure_aggregation) {
+        return WEFT_OK;
+    }
+    c->member = weft_array(memory, 1, sizeof *c->member);
+    if (!c->member) {
+        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a member's keys");
+    }
+    return sim_member_init(c->member, &fed->operator_key, c->name, fed->world->def.seed, k, err);
 }
 
 weft_status sim_clients_init(sim_federation *fed, weft_err *err)
@@ -41,6 +60,7 @@ weft_status sim_clients_init(sim_federation *fed, weft_err *err)
     for (uint32_t k = 0; k < n; k++) {
         (void)snprintf(fed->clients[k].name, sizeof fed->clients[k].name, "client-%05" PRIu32,
                        k + 1); /* fits */
+        WEFT_TRY(make_member(fed, k, err));
         WEFT_TRY(session_new(fed, k, err));
     }
     return WEFT_OK;
@@ -50,6 +70,8 @@ void sim_clients_done(sim_federation *fed)
 {
     for (uint32_t k = 0; fed->clients && k < fed->world->n_clients; k++) {
         weft_session_free(fed->clients[k].session);
+        sim_vector_drop(&fed->clients[k].vector);
+        weft_free(memory, fed->clients[k].member);
     }
     weft_free(memory, fed->clients);
     fed->clients = NULL;
@@ -65,19 +87,87 @@ static void vanish(sim_federation *fed, uint32_t k)
     c->back_at_ms = fed->now_ms + fed->world->def.lease_ms +
                     (uint64_t)(longer * (double)fed->world->def.lease_ms) + 1;
     c->wants_training = false;
+    c->vanish_at = SIM_STAGE_NONE;
+    sim_vector_drop(&c->vector);
     fed->vanished++;
+}
+
+/* Does the client asked now vanish, and where? Any stage is as likely as another. */
+static sim_stage draw_stage(const sim_federation *fed, uint32_t k)
+{
+    const sim_client *c = &fed->clients[k];
+    if (!(fed->dropout > 0.0) || chance(fed, STREAM_VANISH, k, c->selections) >= fed->dropout) {
+        return SIM_STAGE_NONE;
+    }
+    if (!c->member) {
+        return SIM_STAGE_TRAIN;
+    }
+    const int stages = SIM_STAGE_END - SIM_STAGE_TRAIN;
+    return (sim_stage)(SIM_STAGE_TRAIN +
+                       (int)(chance(fed, STREAM_STAGE, k, c->selections) * stages));
+}
+
+/* The type byte of a message of the protocol: SHARES, CONFIRM, ANSWER. */
+static sim_stage stage_of(weft_view message)
+{
+    switch (message.size > 3 ? message.data[3] : 0) {
+    case WEFT_SECAGG_SHARES:
+        return SIM_STAGE_SHARE;
+    case WEFT_SECAGG_CONFIRM:
+        return SIM_STAGE_CONFIRM;
+    case WEFT_SECAGG_ANSWER:
+        return SIM_STAGE_ANSWER;
+    default:
+        return SIM_STAGE_NONE;
+    }
+}
+
+static bool vanishes(const sim_client *c, sim_stage before)
+{
+    return before != SIM_STAGE_NONE && c->vanish_at == before;
 }
 
 static weft_status on_train(sim_federation *fed, uint32_t k, bool *ret_gone, weft_err *err)
 {
     sim_client *c = &fed->clients[k];
     c->selections++;
-    if (fed->dropout > 0.0 && chance(fed, STREAM_VANISH, k, c->selections) < fed->dropout) {
+    c->vanish_at = draw_stage(fed, k);
+    if (vanishes(c, SIM_STAGE_TRAIN)) {
         *ret_gone = true;
         return WEFT_OK;
     }
     c->wants_training = true;
     return sim_push(&fed->training, (sim_todo){.client = k}, err);
+}
+
+/* A call of the protocol, with the message that leaves. */
+static weft_status on_step(sim_federation *fed, uint32_t k, const weft_session_action *action,
+                           bool *ret_gone, weft_err *err)
+{
+    sim_client *c = &fed->clients[k];
+    if (vanishes(c, stage_of(action->u.step.message))) {
+        *ret_gone = true;
+        return WEFT_OK;
+    }
+    c->step = (sim_step){action->u.step.ctx, action->u.step.message, action->u.step.taken,
+                         action->u.step.offset, action->u.step.hold_ms};
+    return sim_push(&fed->queue,
+                    (sim_todo){.kind = SIM_TODO_STEP,
+                               .client = k,
+                               .id = action->u.step.assignment->assignment_id},
+                    err);
+}
+
+static weft_status on_mask(sim_federation *fed, uint32_t k, const weft_session_action *action,
+                           bool *ret_gone, weft_err *err)
+{
+    sim_client *c = &fed->clients[k];
+    if (vanishes(c, SIM_STAGE_MASK)) {
+        *ret_gone = true;
+        return WEFT_OK;
+    }
+    WEFT_TRY(sim_vector_mask(&c->vector, action, err));
+    return sim_push(&fed->queue, (sim_todo){.kind = SIM_TODO_MASKED, .client = k}, err);
 }
 
 static weft_status on_action(sim_federation *fed, uint32_t k, const weft_session_action *action,
@@ -114,9 +204,12 @@ static weft_status on_action(sim_federation *fed, uint32_t k, const weft_session
     case WEFT_SESSION_RENEW:
         WEFT_FAIL(err, WEFT_E_INTERNAL, "a simulated client renews a certificate it does not have");
     case WEFT_SESSION_KEEP_SECURE:
+        sim_member_note(c->member, action);
+        return WEFT_OK;
     case WEFT_SESSION_STEP:
+        return on_step(fed, k, action, ret_gone, err);
     case WEFT_SESSION_MASK:
-        WEFT_FAIL(err, WEFT_E_INTERNAL, "this simulation does not aggregate securely");
+        return on_mask(fed, k, action, ret_gone, err);
     case WEFT_SESSION_CANCEL: /* nothing runs beside the call that was answered */
     case WEFT_SESSION_KEEP_ASSIGNMENT:
     case WEFT_SESSION_KEEP_ABANDON:
@@ -165,6 +258,7 @@ static weft_status reply_assignment(sim_federation *fed, uint32_t k,
 {
     const weft_job_def *def = view->def;
     weft_session_assignment a = {.assignment_id = view->row->assignment_id,
+                                 .job_id = view->row->job_id,
                                  .round = view->row->round,
                                  .attempt = view->row->attempt,
                                  .task = view->row->task,
@@ -179,6 +273,10 @@ static weft_status reply_assignment(sim_federation *fed, uint32_t k,
                                  .cohort = view->cohort,
                                  .secure_aggregation = def->secure_aggregation,
                                  .encoding = "f32"};
+    if (def->secure_aggregation) {
+        weft_secagg_terms_make(&a.secure, def, view->row->task);
+        memcpy(a.encoding, WEFT_FIXED_ENCODING, sizeof WEFT_FIXED_ENCODING);
+    }
     memcpy(a.job, def->name, sizeof a.job);
     memcpy(a.dataset, def->dataset, sizeof a.dataset);
     memcpy(a.base_digest, view->base, sizeof a.base_digest);
@@ -223,6 +321,20 @@ static weft_status reply_submitted(sim_federation *fed, uint32_t k, const weft_a
     return sim_client_on(fed, k, &event, err);
 }
 
+static weft_status reply_step(sim_federation *fed, uint32_t k, const weft_action *action,
+                              weft_err *err)
+{
+    weft_session_event event = {.kind = WEFT_SESSION_STEPPED};
+    event.u.stepped.state = (weft_session_step)action->u.reply.u.secure.state;
+    event.u.stepped.type = action->u.reply.u.secure.type;
+    event.u.stepped.offset = action->u.reply.u.secure.offset;
+    event.u.stepped.total_bytes = action->u.reply.u.secure.total;
+    event.u.stepped.piece = action->u.reply.u.secure.piece;
+    event.u.stepped.reason = action->u.reply.u.secure.reason;
+    event.u.stepped.detail = action->u.reply.u.secure.detail;
+    return sim_client_on(fed, k, &event, err);
+}
+
 weft_status sim_client_reply(sim_federation *fed, const weft_action *action, weft_err *err)
 {
     const uint32_t k = sim_caller(action->u.reply.call);
@@ -248,8 +360,9 @@ weft_status sim_client_reply(sim_federation *fed, const weft_action *action, wef
     case WEFT_REPLY_DONE:
         event.kind = WEFT_SESSION_ABANDONED;
         return sim_client_on(fed, k, &event, err);
-    case WEFT_REPLY_JOB:
     case WEFT_REPLY_SECURE:
+        return reply_step(fed, k, action, err);
+    case WEFT_REPLY_JOB:
     case WEFT_REPLY_ERROR:
     default:
         WEFT_FAIL(err, WEFT_E_INTERNAL, "client %s: %s", fed->clients[k].name,
@@ -290,6 +403,19 @@ weft_status sim_clients_tick(sim_federation *fed, weft_err *err)
 
 /* ---- training -------------------------------------------------------------------------------- */
 
+/* Of the assignment alone, so that a simulation that was interrupted rounds as one that was not. */
+static weft_status draw_rounding(sim_task *t, const weft_session_assignment *a, uint64_t seed,
+                                 uint32_t k, weft_err *err)
+{
+    const uint64_t which = (uint64_t)a->round << 16 | (uint64_t)a->attempt << 2 | (uint64_t)a->task;
+    weft_rng rng;
+    weft_rng_init(&rng, seed ^ which * 0x9e3779b97f4a7c15U, (uint64_t)STREAM_ROUNDING << 32 | k);
+    for (size_t i = 0; i < sizeof t->rounding_seed; i++) {
+        t->rounding_seed[i] = (uint8_t)(weft_rng_u64(&rng) >> 56);
+    }
+    return weft_session_grid(&t->grid, a, err);
+}
+
 static weft_status fill_task(sim_federation *fed, sim_task *t, uint32_t k, weft_err *err)
 {
     const weft_session_assignment *a = weft_session_open(fed->clients[k].session);
@@ -301,6 +427,10 @@ static weft_status fill_task(sim_federation *fed, sim_task *t, uint32_t k, weft_
     t->round = a->round;
     t->clip_norm = a->clip_norm;
     t->max_examples = a->max_examples;
+    t->secure = a->secure_aggregation;
+    if (t->secure) {
+        WEFT_TRY(draw_rounding(t, a, fed->world->def.seed, k, err));
+    }
     return weft_session_train_seed(&t->seed, a->plan.seed, fed->clients[k].name, a->job, a->round,
                                    err);
 }
@@ -324,6 +454,9 @@ static weft_status feed_trained(sim_federation *fed, sim_task *t, weft_err *err)
     }
     c->wants_training = false;
     c->task = t;
+    if (t->words && event.u.trained.status == WEFT_OK) {
+        WEFT_TRY(sim_vector_take(&c->vector, t, row->assignment_id, err));
+    }
     return sim_client_on(fed, t->client, &event, err);
 }
 

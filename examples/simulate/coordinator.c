@@ -20,11 +20,22 @@ static weft_status digest_version(sim_federation *fed, sim_version *v, weft_err 
     return weft_sha256(v->digest, v->weights, model_bytes(fed), err);
 }
 
+/* Vouches for the members of secure sessions. */
+static weft_status make_operator_key(sim_federation *fed, weft_err *err)
+{
+    weft_rng rng;
+    const weft_entropy entropy = sim_entropy(&rng, fed->world->def.seed, UINT32_MAX);
+    return weft_sign_key_generate(&fed->operator_key, &entropy, err);
+}
+
 weft_status sim_coordinator_init(sim_federation *fed, const sim_start *start, weft_err *err)
 {
     const weft_layout *layout = fed->world->layout;
     weft_core_config config = WEFT_CORE_CONFIG_INIT;
     config.pace_seed = fed->world->def.seed;
+    config.federation = SIM_FEDERATION;
+    WEFT_TRY(make_operator_key(fed, err));
+    memcpy(config.operator_public, fed->operator_key.public_key, sizeof config.operator_public);
     WEFT_TRY(weft_core_new(&fed->core, &config, memory, err));
     fed->aggregator = weft_aggregator_find("fedavg");
     fed->mark = *start;
@@ -49,6 +60,7 @@ void sim_coordinator_done(sim_federation *fed)
 {
     weft_core_free(fed->core);
     weft_sum_free(fed->sum);
+    sim_masked_drop(&fed->masked);
     weft_free(memory, fed->current.weights);
     weft_free(memory, fed->next.weights);
 }
@@ -58,15 +70,34 @@ void sim_coordinator_done(sim_federation *fed)
 static weft_status open_sum(sim_federation *fed, const weft_action *action, weft_err *err)
 {
     const weft_job_def *def = &fed->world->def;
+    if (action->u.sum.secure) {
+        return sim_masked_open(&fed->masked, action->u.sum.secure, err);
+    }
     weft_sum_free(fed->sum);
     fed->sum = NULL;
     return weft_sum_new(&fed->sum, fed->world->layout->n_params, action->u.sum.cohort,
                         def->max_examples, def->clip_norm, memory, err);
 }
 
+static weft_status fold_masked(sim_federation *fed, uint64_t assignment_id, weft_err *err)
+{
+    for (uint32_t k = 0; k < fed->world->n_clients; k++) {
+        sim_vector *v = &fed->clients[k].vector;
+        if (v->assignment_id == assignment_id) {
+            WEFT_TRY(sim_masked_fold(&fed->masked, v, err));
+            return sim_push(&fed->queue, (sim_todo){.kind = SIM_TODO_FOLDED, .id = assignment_id},
+                            err);
+        }
+    }
+    WEFT_FAIL(err, WEFT_E_INTERNAL, "an update is folded that nobody holds");
+}
+
 /* An update is folded where it was accepted: its bytes are in the task. */
 static weft_status fold(sim_federation *fed, const weft_action *action, weft_err *err)
 {
+    if (fed->world->def.secure_aggregation) {
+        return fold_masked(fed, action->u.fold.assignment_id, err);
+    }
     const sim_task *t = fed->folding;
     if (!t || !fed->sum) {
         WEFT_FAIL(err, WEFT_E_INTERNAL, "an update is folded that nobody holds");
@@ -134,10 +165,12 @@ static weft_status on_action(sim_federation *fed, const weft_action *action, wef
         fed->work.job_id = action->u.sum.job_id;
         fed->work.round = action->u.sum.round;
         fed->work.attempt = action->u.sum.attempt;
+        fed->work.task = action->u.sum.task;
         return WEFT_OK;
     case WEFT_ACTION_DROP_SUM:
         weft_sum_free(fed->sum);
         fed->sum = NULL;
+        sim_masked_drop(&fed->masked);
         fed->work.finish = false;
         return WEFT_OK;
     case WEFT_ACTION_EVALUATE:
@@ -218,19 +251,41 @@ weft_status sim_coordinator_submit(sim_federation *fed, weft_err *err)
 
 /* ---- work ------------------------------------------------------------------------------------ */
 
+/* Masks off, then as FedAvg does. A difference to the plain sum is a defect and ends everything. */
+static weft_status finish_masked(sim_federation *fed, weft_fixed_totals *totals, bool *ret_defect,
+                                 weft_err *err)
+{
+    const weft_status status = sim_masked_finish(totals, &fed->masked, err);
+    *ret_defect = status == WEFT_E_INTERNAL;
+    if (status != WEFT_OK || fed->work.task == WEFT_TASK_EVALUATE) {
+        return status;
+    }
+    return weft_masked_finish_range(fed->next.weights, fed->current.weights, fed->masked.sum,
+                                    totals, 0, fed->world->layout->n_params, err);
+}
+
 static weft_status finish(sim_federation *fed, weft_err *err)
 {
+    const bool secure = fed->world->def.secure_aggregation;
+    weft_fixed_totals totals = {0};
+    bool defect = false;
     const sim_work work = fed->work;
     fed->work.finish = false;
     weft_event event = {.kind = WEFT_EVENT_FINISHED};
     event.u.finished.job_id = work.job_id;
     event.u.finished.round = work.round;
     event.u.finished.attempt = work.attempt;
+    event.u.finished.task = work.task;
+    event.u.finished.totals = secure ? &totals : NULL;
     weft_err why = WEFT_ERR_INIT;
-    event.u.finished.ok =
-        fed->aggregator->finish(fed->next.weights, fed->current.weights, fed->sum, &why) == WEFT_OK;
+    event.u.finished.ok = (secure ? finish_masked(fed, &totals, &defect, &why)
+                                  : fed->aggregator->finish(fed->next.weights, fed->current.weights,
+                                                            fed->sum, &why)) == WEFT_OK;
     event.u.finished.reason = why.msg;
-    if (event.u.finished.ok) {
+    if (defect) {
+        WEFT_FAIL(err, why.code, "%s", why.msg);
+    }
+    if (event.u.finished.ok && work.task != WEFT_TASK_EVALUATE) {
         WEFT_TRY(digest_version(fed, &fed->next, err));
         const sim_version old = fed->current;
         fed->current = fed->next;

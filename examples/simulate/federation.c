@@ -66,6 +66,29 @@ static weft_status upload(sim_federation *fed, sim_client *c, weft_event *event,
     return status;
 }
 
+/* The same of a masked vector: what goes under the mask stays there. */
+static weft_status upload_masked(sim_federation *fed, const sim_client *c, weft_event *event,
+                                 uint64_t id, weft_err *err)
+{
+    event->kind = WEFT_EVENT_UPDATE;
+    event->u.update.assignment_id = id;
+    memcpy(event->u.update.base, fed->current.digest, WEFT_DIGEST_BYTES);
+    memcpy(event->u.update.digest, c->vector.digest, WEFT_DIGEST_BYTES);
+    event->u.update.bytes = c->vector.n_words * sizeof *c->vector.masked;
+    return sim_coordinator_on(fed, event, err);
+}
+
+static void step_event(weft_event *event, const sim_client *c, uint64_t id)
+{
+    event->kind = WEFT_EVENT_SECURE_STEP;
+    event->u.secure.assignment_id = id;
+    memcpy(event->u.secure.ctx, c->step.ctx, WEFT_SECAGG_DIGEST_BYTES);
+    event->u.secure.message = c->step.message;
+    event->u.secure.taken = c->step.taken;
+    event->u.secure.offset = c->step.offset;
+    event->u.secure.hold_ms = c->step.hold_ms;
+}
+
 static weft_status call_core(sim_federation *fed, const sim_todo *todo, weft_err *err)
 {
     sim_client *c = &fed->clients[todo->client];
@@ -78,7 +101,11 @@ static weft_status call_core(sim_federation *fed, const sim_todo *todo, weft_err
         event.u.check_in.hold_ms = todo->id;
         break;
     case SIM_TODO_UPDATE:
-        return upload(fed, c, &event, todo->id, err);
+        return c->member ? upload_masked(fed, c, &event, todo->id, err)
+                         : upload(fed, c, &event, todo->id, err);
+    case SIM_TODO_STEP:
+        step_event(&event, c, todo->id);
+        break;
     case SIM_TODO_PROGRESS:
         event.kind = WEFT_EVENT_PROGRESS;
         event.u.progress.assignment_id = todo->id;
@@ -94,6 +121,7 @@ static weft_status call_core(sim_federation *fed, const sim_todo *todo, weft_err
         break;
     case SIM_TODO_FETCHED:
     case SIM_TODO_STORED:
+    case SIM_TODO_MASKED:
     default:
         break;
     }
@@ -103,10 +131,19 @@ static weft_status call_core(sim_federation *fed, const sim_todo *todo, weft_err
 static weft_status feed_session(sim_federation *fed, const sim_todo *todo, weft_err *err)
 {
     weft_session_event event = {.kind = WEFT_SESSION_FETCHED};
+    const sim_vector *v = &fed->clients[todo->client].vector;
+    if (todo->kind == SIM_TODO_MASKED) {
+        event.kind = WEFT_SESSION_MASKED;
+        event.u.masked.total_bytes = v->n_words * sizeof *v->masked;
+        memcpy(event.u.masked.digest, v->digest, WEFT_DIGEST_BYTES);
+    }
     if (todo->kind == SIM_TODO_STORED) {
         const sim_task *t = fed->clients[todo->client].task;
         event.kind = WEFT_SESSION_STORED;
-        if (t->kind == SIM_TRAIN) {
+        if (v->encoded) {
+            event.u.stored.total_bytes = v->n_words * sizeof *v->encoded;
+            memcpy(event.u.stored.digest, v->digest, WEFT_DIGEST_BYTES);
+        } else if (t->kind == SIM_TRAIN) {
             event.u.stored.total_bytes = t->delta.bytes;
             memcpy(event.u.stored.digest, t->delta.digest, WEFT_DIGEST_BYTES);
         }
@@ -122,7 +159,8 @@ static weft_status handle(sim_federation *fed, const sim_todo *todo, weft_err *e
     if (!fed->clients[todo->client].session) {
         return WEFT_OK; /* it went away meanwhile */
     }
-    if (todo->kind == SIM_TODO_FETCHED || todo->kind == SIM_TODO_STORED) {
+    if (todo->kind == SIM_TODO_FETCHED || todo->kind == SIM_TODO_STORED ||
+        todo->kind == SIM_TODO_MASKED) {
         return feed_session(fed, todo, err);
     }
     return call_core(fed, todo, err);
@@ -267,4 +305,9 @@ const char *sim_federation_reason(const sim_federation *fed)
 uint64_t sim_federation_vanished(const sim_federation *fed)
 {
     return fed->vanished;
+}
+
+sim_secure_stats sim_federation_secure(const sim_federation *fed)
+{
+    return fed->masked.stats;
 }

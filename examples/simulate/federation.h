@@ -35,9 +35,18 @@ typedef struct sim_start {
     uint32_t evals_since_best;
 } sim_start;
 
+/* Of secure aggregation, over the whole simulation. */
+typedef struct sim_secure_stats {
+    uint32_t n_sums;    /* that were unmasked, each equal to the plain sum, word for word */
+    uint64_t n_vectors; /* in them */
+    uint64_t n_dropped; /* clients of their rosters that are not in them */
+    uint32_t k, t;      /* the largest of a session */
+} sim_secure_stats;
+
 /**
  * Set up; *ret is the caller's to free. world and pool are borrowed.
- * @param dropout  chance that a selected client vanishes; vanished ones come back after a lease.
+ * @param dropout  chance that a selected client vanishes, in a secure job at any step of its
+ *                 protocol; vanished ones come back after a lease.
  */
 WEFT_NODISCARD weft_status sim_federation_new(sim_federation **ret, const sim_world *world,
                                               sim_pool *pool, double dropout,
@@ -61,5 +70,7 @@ void sim_federation_mark(const sim_federation *fed, sim_start *ret);
 const char *sim_federation_reason(const sim_federation *fed);
 /** How many selected clients vanished so far. */
 uint64_t sim_federation_vanished(const sim_federation *fed);
+/** All zeros in a plain job. */
+sim_secure_stats sim_federation_secure(const sim_federation *fed);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "agg/agg.h"
 #include "federation.h"
+#include "secure.h"
 #include "session.h"
 
 /* What is to happen next, in order. Payloads lie with the client: one call each at a time. */
@@ -12,11 +13,13 @@ typedef enum sim_todo_kind {
     /* for a session */
     SIM_TODO_FETCHED = 1,
     SIM_TODO_STORED,
+    SIM_TODO_MASKED,
     /* for the core, from a client */
     SIM_TODO_CHECK_IN,
     SIM_TODO_UPDATE,
     SIM_TODO_PROGRESS,
     SIM_TODO_ABANDON,
+    SIM_TODO_STEP,
     /* for the core */
     SIM_TODO_FOLDED
 } sim_todo_kind;
@@ -44,6 +47,25 @@ typedef struct sim_queue {
     size_t head, n, cap;
 } sim_queue;
 
+/* Where a client vanishes that does; by what it would have done next. */
+typedef enum sim_stage {
+    SIM_STAGE_NONE = 0,
+    SIM_STAGE_TRAIN,
+    SIM_STAGE_SHARE, /* these only in secure jobs */
+    SIM_STAGE_MASK,
+    SIM_STAGE_CONFIRM,
+    SIM_STAGE_ANSWER,
+    SIM_STAGE_END
+} sim_stage;
+
+/* A STEP that is under way; borrowed of the session. */
+typedef struct sim_step {
+    const uint8_t *ctx;
+    weft_view message;
+    uint32_t taken;
+    uint64_t offset, hold_ms;
+} sim_step;
+
 typedef struct sim_client {
     char name[WEFT_MAX_NAME_BYTES + 1];
     weft_session *session; /* owned; NULL while it is away, or finished */
@@ -52,6 +74,11 @@ typedef struct sim_client {
     bool wants_training;   /* TRAIN was asked for and not answered */
     sim_task *task;        /* its update, from TRAINED to the answer to UPLOAD; the pool's */
     char reason[WEFT_SESSION_TEXT_BYTES]; /* of ABANDON */
+    /* secure jobs */
+    sim_member *member; /* owned; NULL in plain ones */
+    sim_vector vector;
+    sim_step step;
+    sim_stage vanish_at; /* of the present assignment */
 } sim_client;
 
 typedef struct sim_version {
@@ -64,6 +91,7 @@ typedef struct sim_work {
     bool finish, evaluate;
     uint64_t job_id;
     uint32_t round, attempt;
+    weft_task task; /* of the sum to finish */
 } sim_work;
 
 struct sim_federation {
@@ -73,8 +101,10 @@ struct sim_federation {
     sim_observer observer;
     uint64_t now_ms;
     /* coordinator */
-    weft_core *core; /* owned */
-    weft_sum *sum;   /* owned; of the open round */
+    weft_core *core;   /* owned */
+    weft_sum *sum;     /* owned; of the open round */
+    sim_masked masked; /* the same of a secure job */
+    weft_sign_key operator_key;
     const weft_aggregator *aggregator;
     sim_version current; /* what clients fetch and rounds start from */
     sim_version next;    /* being made */

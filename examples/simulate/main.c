@@ -161,6 +161,12 @@ static void print_result(const simulation *s)
     if (last && !isnan(last->test_accuracy)) {
         printf(",\"test_accuracy\":%.9g,\"best_accuracy\":%.9g", last->test_accuracy, best);
     }
+    const sim_secure_stats secure = sim_federation_secure(s->fed);
+    if (s->world.def.secure_aggregation) {
+        printf(",\"secure_sums\":%" PRIu32 ",\"masked_vectors\":%" PRIu64 ",\"dropped\":%" PRIu64
+               ",\"k\":%" PRIu32 ",\"t\":%" PRIu32,
+               secure.n_sums, secure.n_vectors, secure.n_dropped, secure.k, secure.t);
+    }
     printf(",\"vanished\":%" PRIu64 ",\"seconds\":%.3f,\"samples_per_s\":%.0f}\n",
            sim_federation_vanished(s->fed), last ? last->seconds : 0.0,
            took_s > 0.0 ? (double)r->trained / took_s : 0.0);

@@ -61,6 +61,8 @@ static const option options[] = {
      "select so many times the clients wanted (1)"},
     {"--dropout", REAL, AT(dropout), 0, 0, 0.99, "F",
      "chance that a selected client vanishes for a while (0)"},
+    {"--secure", FLAG, AT(secure), 0, 0, 0, NULL,
+     "aggregate securely, as a job file may say; each sum is checked against the plain one"},
     {"--seed", SEED, AT(seed), AT(has_seed), 0, 0, "S",
      "of everything random: the same seed gives the same model bytes (1)"},
     {"--threads", WHOLE, AT(threads), 0, 1, 1024, "N", "clients trained at once (one a core)"},

@@ -34,6 +34,7 @@ typedef struct sim_options {
     double fraction;
     double over_selection;
     double dropout;
+    bool secure;
     weft_plan plan;
     uint32_t rounds;
     uint32_t eval_every;

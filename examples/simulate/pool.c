@@ -66,6 +66,36 @@ static weft_status encode(sim_task *t, float *weights, const weft_layout *layout
     return WEFT_OK;
 }
 
+/* For weft_fixed_sink: one word after the other. */
+typedef struct word_sink {
+    uint32_t *next;
+} word_sink;
+
+static weft_status put_words(void *self, uint32_t *words, size_t n, weft_err *err)
+{
+    (void)err;
+    word_sink *to = self;
+    memcpy(to->next, words, n * sizeof *words);
+    to->next += n;
+    return WEFT_OK;
+}
+
+static weft_status encode_words(sim_task *t, const float *weights, weft_err *err)
+{
+    const bool params = t->grid.layout.n_params > 0;
+    weft_fixed_result result;
+    t->words = weft_array(memory, (size_t)t->grid.n_words, sizeof *t->words);
+    if (!t->words) {
+        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a vector of %llu words",
+                  (unsigned long long)t->grid.n_words);
+    }
+    word_sink to = {t->words};
+    const weft_fixed_sink sink = {put_words, &to};
+    return weft_fixed_encode(&result, &sink, &t->grid, params ? weights : NULL,
+                             params ? t->base : NULL, t->n_examples, &t->metrics, t->rounding_seed,
+                             memory, err);
+}
+
 static weft_status run_task(worker *w, slot *s, weft_err *err)
 {
     sim_task *t = &s->task;
@@ -85,6 +115,9 @@ static weft_status run_task(worker *w, slot *s, weft_err *err)
     t->loss = result.loss;
     t->accuracy = result.accuracy;
     WEFT_TRY(weft_train_result_metrics(&result, true, &t->metrics, err));
+    if (t->secure) {
+        return encode_words(t, s->buffer, err);
+    }
     return t->kind == SIM_TRAIN ? encode(t, s->buffer, layout, err) : WEFT_OK;
 }
 
@@ -159,7 +192,8 @@ sim_task *sim_pool_collect(sim_pool *pool)
 
 void sim_pool_give_back(sim_pool *pool, sim_task *task)
 {
-    (void)task; /* the one collected last */
+    weft_free(memory, task->words); /* task: the one collected last */
+    task->words = NULL;
     pool->collected++;
 }
 
@@ -298,6 +332,7 @@ void sim_pool_free(sim_pool *pool)
     }
     for (uint32_t i = 0; pool->slots && i < pool->n_slots; i++) {
         weft_free(memory, pool->slots[i].buffer);
+        weft_free(memory, pool->slots[i].task.words);
     }
     (void)pthread_mutex_destroy(&pool->lock);
     (void)pthread_cond_destroy(&pool->work);

@@ -10,6 +10,7 @@
 #include "model/job.h"
 #include "model/metric.h"
 #include "update/delta.h"
+#include "update/fixed.h"
 #include "update/refusal.h"
 #include "world.h"
 
@@ -26,6 +27,9 @@ typedef struct sim_task {
     uint64_t seed;
     double clip_norm;
     uint64_t max_examples;
+    bool secure;          /* encoded on the grid instead, metrics and weight with it */
+    weft_fixed_grid grid; /* secure */
+    uint8_t rounding_seed[WEFT_FIXED_SEED_BYTES];
     /* results */
     weft_status status;
     weft_err err;
@@ -34,6 +38,7 @@ typedef struct sim_task {
     weft_metrics metrics;
     double loss, accuracy;
     uint8_t *update; /* TRAIN: encoded, in the task's buffer; valid until it is given back */
+    uint32_t *words; /* secure: [grid.n_words], the owner's to take; what is left is freed */
     weft_delta_result delta;
     weft_refusal refusal; /* what the coordinator's check finds */
     char refusal_text[WEFT_ERR_MSG_BYTES];

@@ -7,6 +7,7 @@
 #include "data/digits.h"
 #include "data/load.h"
 #include "model/spec.h"
+#include "secagg/terms.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -345,13 +346,16 @@ static weft_status set_job(sim_world *w, const sim_options *o, weft_err *err)
     if (def->task != WEFT_TASK_TRAIN) {
         WEFT_FAIL(err, WEFT_E_INVALID, "the job is not one that trains");
     }
-    def->secure_aggregation = false; /* not simulated: all parties are this process */
+    if (o->secure || !o->job) { /* by itself it sums plainly: all parties are this process */
+        def->secure_aggregation = o->secure;
+    }
     if (def->minimum > w->n_clients) {
         WEFT_FAIL(err, WEFT_E_INVALID,
                   "a round needs at least %" PRIu32 " clients, there are %" PRIu32, def->minimum,
                   w->n_clients);
     }
-    return weft_job_def_check(def, memory, err);
+    WEFT_TRY(weft_job_def_check(def, memory, err));
+    return weft_secagg_terms_check(def, w->layout->n_params, err);
 }
 
 static weft_status build(sim_world *w, const sim_options *o, weft_err *err)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""weft-simulate from outside: check_simulate.py WEFT_SIMULATE [--learning]
+"""weft-simulate from outside: check_simulate.py WEFT_SIMULATE [--learning | --secure]
 
 The same seed gives the same bytes on any number of threads and over an interruption at any moment;
 partitions, dropouts, CSV data and job files work; mistakes are told. --learning (longer): on drawn
-digits a linear model stays clearly below a small CNN.
+digits a linear model stays clearly below a small CNN. --secure (longer): a secure cohort of 1000.
 """
 import csv
 import json
@@ -122,7 +122,7 @@ def check_job_and_export():
                 "evaluation: {clients: 3, every: 1}\nstop: {rounds: 3}\n")
     small = ["--job", "job.yaml", "--examples", "300", "--clients", "6"]
     r = result(*small, "--export", "model.safetensors")
-    assert r["rounds"] == 3, r
+    assert r["rounds"] == 3 and r["secure_sums"] == 6, r  # the job is secure, as jobs are; and evaluates
     blob = read("model.safetensors")
     header = json.loads(blob[8:8 + int.from_bytes(blob[:8], "little")])
     assert header["__metadata__"]["weft.digest"] == r["digest"]
@@ -138,6 +138,37 @@ def check_job_and_export():
     result(*args, "--rounds", "1")
     assert result(*args)["digest"] == further[0]
     assert "has another shape" in run(*small, "--model", "2nn", "--init", "model.npz", status=1).stderr
+
+
+def secure_run(clients, *more):
+    """One round of everybody; each sum is compared inside, word for word, with the plain one."""
+    return result("--secure", "--clients", clients, "--fraction", "1", "--model", "linear",
+                  "--examples", 3 * clients, "--test-examples", "200", "--rounds", "1", *more)
+
+
+def check_secure(clients=100):
+    plain = result("--clients", clients, "--fraction", "1", "--model", "linear", "--examples",
+                   3 * clients, "--test-examples", "200", "--rounds", "1")
+    r = secure_run(clients)
+    assert (r["secure_sums"], r["masked_vectors"], r["dropped"]) == (1, clients, 0), r
+    assert 0 < r["t"] < r["k"] < clients - 1, r  # a graph, not everybody with everybody
+    assert abs(r["test_loss"] - plain["test_loss"]) < 1e-5 and r["digest"] != plain["digest"], r
+    r = secure_run(clients, "--dropout", "0.06")  # at any step of the protocol
+    assert r["secure_sums"] == 1 and r["dropped"] > 0 and r["vanished"] >= r["dropped"], r
+
+
+def check_secure_resume():
+    small = ["--secure", *SMALL]
+    whole = result(*small, "--threads", "1")
+    result(*small, "--rounds", "2", "--state", "one")
+    r = result(*small, "--state", "one", "--threads", "3")
+    assert r["digest"] == whole["digest"] and whole["secure_sums"] == 4, (r, whole)
+    told = run("--secure", "--clients", "2", "--fraction", "1", "--examples", "100", status=1).stderr
+    assert "round.target is 2, a secure sum of fewer than 3 clients hides nobody" in told, told
+
+
+def check_secure_long():
+    check_secure(1000)
 
 
 def check_mistakes():
@@ -172,9 +203,10 @@ def check_learning():
 
 
 def main():
-    checks = [check_learning] if "--learning" in sys.argv else [
-        check_threads, check_resume, check_partitions, check_dropout, check_stop, check_csv,
-        check_job_and_export, check_mistakes]
+    checks = [check_learning] if "--learning" in sys.argv else (
+        [check_secure_long] if "--secure" in sys.argv else [
+            check_threads, check_resume, check_partitions, check_dropout, check_stop, check_csv,
+            check_job_and_export, check_secure, check_secure_resume, check_mistakes])
     for check in checks:
         with tempfile.TemporaryDirectory() as dir:
             os.chdir(dir)
