@@ -93,6 +93,9 @@ extern const cli_verb cli_client_verbs[];
 extern const cli_verb cli_round_verbs[];
 extern const cli_verb cli_status_verbs[];
 extern const cli_verb cli_renew_verbs[];
+extern const cli_verb cli_backup_verbs[];
+extern const cli_verb cli_restore_verbs[];
+extern const cli_verb cli_doctor_verbs[];
 
 /* ---- connection (connect.c) ------------------------------------------------------------------ */
 

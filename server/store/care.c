@@ -38,7 +38,7 @@ static void finding(check *c, const char *format, ...)
     c->fn(c->arg, text);
 }
 
-static weft_status open_read_only(weft_db *db, const char *dir, const char *name, weft_err *err)
+weft_status weft_store_open_read_only(weft_db *db, const char *dir, const char *name, weft_err *err)
 {
     char path[PATH_MAX];
     WEFT_TRY(weft_path_join(path, sizeof path, dir, name, err));
@@ -213,9 +213,9 @@ static weft_status check_versions(check *c, bool deep, weft_err *err)
 
 static weft_status run_check(check *c, const char *dir, bool deep, weft_err *err)
 {
-    WEFT_TRY(open_read_only(&c->main, dir, "weft.db", err));
+    WEFT_TRY(weft_store_open_read_only(&c->main, dir, "weft.db", err));
     WEFT_TRY(weft_schema_check(&c->main, &weft_main_schema, err));
-    WEFT_TRY(open_read_only(&c->models, dir, "models.db", err));
+    WEFT_TRY(weft_store_open_read_only(&c->models, dir, "models.db", err));
     WEFT_TRY(weft_schema_check(&c->models, &weft_models_schema, err));
     WEFT_TRY(check_rows(c, err));
     return check_versions(c, deep, err);
@@ -263,7 +263,7 @@ static weft_status copy_file(const char *dir, const char *to, const char *name,
     if (access(path, F_OK) == 0) {
         WEFT_FAIL(err, WEFT_E_CONFLICT, "%.160s exists already: back up into a fresh folder", path);
     }
-    WEFT_TRY(open_read_only(&pair[0], dir, name, err));
+    WEFT_TRY(weft_store_open_read_only(&pair[0], dir, name, err));
     WEFT_TRY(weft_schema_check(&pair[0], steps, err));
     int64_t page_bytes = 0;
     WEFT_TRY(weft_db_int(&pair[0], "PRAGMA page_size", &page_bytes, err));

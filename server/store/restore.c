@@ -248,19 +248,60 @@ weft_status weft_store_next_ids(weft_store *store, uint64_t *ret_job_id,
 {
     int64_t job_id = 0;
     int64_t assignment_id = 0;
-    WEFT_TRY(weft_db_int(&store->main, "SELECT ifnull(max(job_id), 0) + 1 FROM job", &job_id, err));
-    WEFT_TRY(weft_db_int(&store->main, "SELECT ifnull(max(assignment_id), 0) + 1 FROM assignment",
+    WEFT_TRY(weft_db_int(&store->main,
+                         "SELECT max(ifnull((SELECT max(job_id) FROM job), 0) + 1,"
+                         " ifnull((SELECT max(first_job_id) FROM epoch), 0))",
+                         &job_id, err));
+    WEFT_TRY(weft_db_int(&store->main,
+                         "SELECT max(ifnull((SELECT max(assignment_id) FROM assignment), 0) + 1,"
+                         " ifnull((SELECT max(first_assignment_id) FROM epoch), 0))",
                          &assignment_id, err));
     *ret_job_id = (uint64_t)job_id;
     *ret_assignment_id = (uint64_t)assignment_id;
     return WEFT_OK;
 }
 
+static weft_status add_epoch(weft_store *store, int64_t unix_ms, weft_err *err)
+{
+    uint64_t job_id = 0;
+    uint64_t assignment_id = 0;
+    WEFT_TRY(weft_store_next_ids(store, &job_id, &assignment_id, err));
+    WEFT_TRY(weft_store_begin(store, unix_ms, err));
+    weft_query q;
+    WEFT_TRY(weft_store_write(&q, store,
+                              "INSERT INTO epoch (unix_ms, first_job_id, first_assignment_id)"
+                              " VALUES (?, ?, ?)",
+                              err));
+    weft_query_add_i64(&q, unix_ms);
+    weft_query_add_u64(&q, job_id + WEFT_STORE_EPOCH_JOBS);
+    weft_query_add_u64(&q, assignment_id + WEFT_STORE_EPOCH_ASSIGNMENTS);
+    WEFT_TRY(weft_store_run(&q, store, err));
+    return weft_store_commit(store, weft_store_logical_ms(store), err);
+}
+
+weft_status weft_store_begin_epoch(const char *dir, int64_t unix_ms, const weft_alloc *a,
+                                   weft_err *err)
+{
+    weft_store_options options = WEFT_STORE_OPTIONS_INIT;
+    weft_store *store = NULL;
+    options.must_exist = true;
+    WEFT_TRY(weft_store_open(&store, dir, &options, a, err));
+    const weft_status status = add_epoch(store, unix_ms, err);
+    weft_store_close(store); /* rolls back what was not committed */
+    return status;
+}
+
 weft_status weft_store_wants_upload(weft_store *store, uint64_t assignment_id, bool *ret_wanted,
                                     weft_err *err)
 {
+    return weft_db_wants_upload(&store->main, assignment_id, ret_wanted, err);
+}
+
+weft_status weft_db_wants_upload(weft_db *db, uint64_t assignment_id, bool *ret_wanted,
+                                 weft_err *err)
+{
     weft_query q;
-    WEFT_TRY(weft_query_begin(&q, &store->main,
+    WEFT_TRY(weft_query_begin(&q, db,
                               "SELECT 1 FROM assignment a JOIN round r"
                               " ON r.job_id = a.job_id AND r.round = a.round"
                               " AND r.attempt = a.attempt"

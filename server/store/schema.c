@@ -299,13 +299,25 @@ static const char secure_sql[] =
 static const char bytes_down_sql[] =
     "ALTER TABLE round ADD COLUMN bytes_down INTEGER NOT NULL DEFAULT 0;";
 
+/* A restored backup does not know what was told after it: ids begin anew above all of them. */
+static const char epoch_sql[] = "CREATE TABLE epoch ("
+                                " epoch_id INTEGER PRIMARY KEY,"
+                                " unix_ms INTEGER NOT NULL,"
+                                " first_job_id INTEGER NOT NULL,"
+                                " first_assignment_id INTEGER NOT NULL) STRICT;"
+                                "CREATE TRIGGER epoch_u BEFORE UPDATE ON epoch BEGIN"
+                                " SELECT RAISE(ABORT, 'histories are append-only'); END;"
+                                "CREATE TRIGGER epoch_d BEFORE DELETE ON epoch BEGIN"
+                                " SELECT RAISE(ABORT, 'histories are append-only'); END;";
+
 static const char *const main_1[] = {jobs_sql,     rounds_sql,  assignments_sql,
                                      versions_sql, clients_sql, NULL};
 static const char *const main_2[] = {metrics_sql, NULL};
 static const char *const main_3[] = {releases_sql, NULL};
 static const char *const main_4[] = {secure_sql, NULL};
 static const char *const main_5[] = {bytes_down_sql, NULL};
-static const char *const *const main_steps[] = {main_1, main_2, main_3, main_4, main_5};
+static const char *const main_6[] = {epoch_sql, NULL};
+static const char *const *const main_steps[] = {main_1, main_2, main_3, main_4, main_5, main_6};
 
 static const char *const models_1[] = {models_sql, NULL};
 static const char *const models_2[] = {texts_sql, NULL};

@@ -146,7 +146,7 @@ typedef weft_status (*weft_store_secure_fn)(void *arg, const weft_secure_row *ro
 /** The rows of those rounds' secure sessions, by session and seq. */
 WEFT_NODISCARD weft_status weft_store_restore_secure(weft_store *store, weft_store_secure_fn fn,
                                                      void *arg, weft_err *err);
-/** One above the highest ever used. */
+/** One above the highest ever used; in a restored directory, above its epoch's gap. */
 WEFT_NODISCARD weft_status weft_store_next_ids(weft_store *store, uint64_t *ret_job_id,
                                                uint64_t *ret_assignment_id, weft_err *err);
 /**
@@ -169,6 +169,26 @@ typedef void (*weft_store_finding_fn)(void *arg, const char *finding);
 WEFT_NODISCARD weft_status weft_store_check(const char *dir, bool deep, weft_store_finding_fn fn,
                                             void *arg, uint32_t *ret_findings, const weft_alloc *a,
                                             weft_err *err);
+/* What a coordinator may have given out between a backup and its end: more than a lifetime's. */
+#define WEFT_STORE_EPOCH_JOBS        (UINT64_C(1) << 20)
+#define WEFT_STORE_EPOCH_ASSIGNMENTS (UINT64_C(1) << 40)
+/**
+ * A copy made by weft_store_backup becomes the coordinator: new jobs and assignments get ids that
+ * its predecessor cannot have given out after the copy, so that no receipt names two things. Any
+ * thread; nobody else may hold the directory.
+ */
+WEFT_NODISCARD weft_status weft_store_begin_epoch(const char *dir, int64_t unix_ms,
+                                                  const weft_alloc *a, weft_err *err);
+typedef struct weft_store_orphans {
+    uint32_t models;  /* that no version names: of a crash while one was written */
+    uint32_t uploads; /* in the spool that no open round waits for */
+} weft_store_orphans;
+/**
+ * Count what nothing needs any more; the next start sweeps it away. Beside a running coordinator
+ * a version or an update that is being taken in this moment may count. Any thread.
+ */
+WEFT_NODISCARD weft_status weft_store_count_orphans(weft_store_orphans *ret, const char *dir,
+                                                    const weft_alloc *a, weft_err *err);
 /**
  * Copy both databases into a fresh directory while the coordinator works: a data directory that
  * opens. Rows first, then models: every version in the copy has its bytes there. Any thread.

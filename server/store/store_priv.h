@@ -49,6 +49,13 @@ WEFT_NODISCARD weft_status weft_store_write(weft_query *q, weft_store *store, co
 /** Run such a query to its end; a failure spoils the batch. */
 WEFT_NODISCARD weft_status weft_store_run(weft_query *q, weft_store *store, weft_err *err);
 
+/* care.c: a database of a data directory, beside its owner. WEFT_E_NOTFOUND: it is none. */
+WEFT_NODISCARD weft_status weft_store_open_read_only(weft_db *db, const char *dir, const char *name,
+                                                     weft_err *err);
+/** restore.c: weft_store_wants_upload of any connection. */
+WEFT_NODISCARD weft_status weft_db_wants_upload(weft_db *db, uint64_t assignment_id,
+                                                bool *ret_wanted, weft_err *err);
+
 /* restore.c: the columns of `WEFT_JOB_COLUMNS` and the like, from their first one on */
 #define WEFT_JOB_COLUMNS                                                                           \
     "job_id, status, reason, round, rounds_done, attempts, retry_at_ms, version, model_bytes,"     \
