@@ -134,6 +134,7 @@ static weft_status set_up(weft_client *client, const weft_client_options *given,
 static void free_client(weft_client *client)
 {
     weft_session_free(client->session);
+    weft_lease_done(&client->lease);
     weft_transport_free(client->transport);
     weft_base_map_done(&client->map);
     weft_base_free(client->base);
@@ -176,6 +177,7 @@ static weft_status open_client(weft_client **ret, const weft_client_options *opt
     client->timer_fd = -1;
     client->log = (weft_log){log_to_host, client, WEFT_LOG_DEBUG};
     weft_base_memory_init(&client->memory, a);
+    weft_lease_init(&client->lease, a);
     weft_outbox_identity_init(&client->identity, a);
     weft_buf_init(&client->key_pem, a, WEFT_MAX_PEM_BYTES);
     atomic_init(&client->stop, false);
@@ -308,6 +310,7 @@ static void end_session(weft_client *client)
 {
     weft_transport_cancel(client->transport);
     weft_base_map_done(&client->map);
+    weft_lease_done(&client->lease);
     weft_client_rest(client);
     weft_session_free(client->session);
     client->session = NULL;

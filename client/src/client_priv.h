@@ -49,6 +49,7 @@ struct weft_client {
     weft_base *base;         /* owned: the newest one, or NULL */
     weft_base_memory memory; /* lent to base */
     weft_base_map map;       /* between TRAIN and STORE */
+    weft_lease lease;        /* its thread sleeps between tasks */
     uint64_t train_ms;       /* how long the trainer took, the last time */
     uint64_t busy_ms;        /* when there was last something to do */
     weft_client_observer observer;

@@ -88,19 +88,6 @@ static void send_progress(weft_lease *lease)
     weft_buf_done(&bytes);
 }
 
-/* Until it is time, or over. @return whether it is over. */
-static bool wait_until(weft_lease *lease, uint64_t due_ms)
-{
-    const struct timespec until = {(time_t)(due_ms / 1000), (long)(due_ms % 1000) * 1000000L};
-    int sys = 0;
-    (void)pthread_mutex_lock(&lease->lock); /* not recursive: cannot fail */
-    while (!atomic_load(&lease->ended) && sys != ETIMEDOUT) {
-        sys = pthread_cond_timedwait(&lease->end, &lease->lock, &until);
-    }
-    (void)pthread_mutex_unlock(&lease->lock); /* held by this thread */
-    return atomic_load(&lease->ended);
-}
-
 /* From now on the end wakes the loop. Without memory for it, the next renewal may have it. */
 static bool make_loop(weft_lease *lease)
 {
@@ -116,16 +103,30 @@ static bool make_loop(weft_lease *lease)
     return true;
 }
 
-static void *renew(void *arg)
+static uint64_t now_ms(void)
 {
-    weft_lease *lease = arg;
-    while (!lease->loop && !wait_until(lease, lease->due_ms)) {
-        if (!make_loop(lease)) {
-            lease->due_ms += lease->every_ms;
-        }
+    return weft_clock_system.mono_ms(weft_clock_system.self);
+}
+
+/* Until news or the time. Holds the lock, gives it up meanwhile. */
+static void sleep_locked(weft_lease *lease, uint64_t until_ms)
+{
+    lease->sleeps_until_ms = until_ms;
+    if (until_ms == UINT64_MAX) {
+        (void)pthread_cond_wait(&lease->news, &lease->lock); /* wakes early at worst */
+    } else {
+        const struct timespec until = {(time_t)(until_ms / 1000),
+                                       (long)(until_ms % 1000) * 1000000L};
+        (void)pthread_cond_timedwait(&lease->news, &lease->lock, &until); /* the same */
     }
+    lease->sleeps_until_ms = 0;
+}
+
+/* The first renewal is due: renew until the task has ended. */
+static void renew(weft_lease *lease)
+{
     while (!atomic_load(&lease->ended)) {
-        const uint64_t now = weft_clock_system.mono_ms(weft_clock_system.self);
+        const uint64_t now = now_ms();
         if (now >= lease->due_ms) {
             lease->due_ms = now + lease->every_ms;
             if (!lease->rpc) {
@@ -135,39 +136,70 @@ static void *renew(void *arg)
         const uint64_t wait_ms = lease->due_ms - now;
         (void)weft_rt_loop_step(lease->loop, wait_ms < 60000 ? (uint32_t)wait_ms : 60000);
     }
+    weft_rt_loop *loop = lease->loop;
+    (void)pthread_mutex_lock(&lease->lock); /* not recursive: cannot fail */
+    lease->loop = NULL;
+    (void)pthread_mutex_unlock(&lease->lock); /* held by this thread */
+    weft_rt_rpc_free(lease->rpc);             /* cancels */
+    lease->rpc = NULL;
+    weft_rt_loop_free(loop);
+}
+
+static void *work(void *arg)
+{
+    weft_lease *lease = arg;
+    (void)pthread_mutex_lock(&lease->lock); /* not recursive: cannot fail */
+    while (!lease->quit) {
+        if (!lease->control) {
+            sleep_locked(lease, UINT64_MAX);
+        } else if (now_ms() < lease->due_ms) {
+            sleep_locked(lease, lease->due_ms);
+        } else {
+            lease->renewing = true;
+            (void)pthread_mutex_unlock(&lease->lock); /* held by this thread */
+            if (make_loop(lease)) {
+                renew(lease);
+            } else {
+                lease->due_ms += lease->every_ms;
+            }
+            (void)pthread_mutex_lock(&lease->lock); /* not recursive: cannot fail */
+            lease->renewing = false;
+            (void)pthread_cond_signal(&lease->let_go);
+        }
+    }
+    (void)pthread_mutex_unlock(&lease->lock); /* held by this thread */
     return NULL;
+}
+
+void weft_lease_init(weft_lease *lease, const weft_alloc *a)
+{
+    memset(lease, 0, sizeof *lease);
+    lease->alloc = a;
 }
 
 static void destroy(weft_lease *lease)
 {
-    (void)pthread_cond_destroy(&lease->end);   /* nobody waits any more */
-    (void)pthread_mutex_destroy(&lease->lock); /* nobody holds it */
+    (void)pthread_cond_destroy(&lease->news);   /* nobody waits any more */
+    (void)pthread_cond_destroy(&lease->let_go); /* the same */
+    (void)pthread_mutex_destroy(&lease->lock);  /* nobody holds it */
 }
 
-weft_status weft_lease_start(weft_lease *lease, weft_task_control *control,
-                             weft_rt_channel *channel, uint64_t assignment_id, uint64_t lease_ms,
-                             const weft_alloc *a, weft_err *err)
+static weft_status start_thread(weft_lease *lease, weft_err *err)
 {
-    memset(lease, 0, sizeof *lease);
-    lease->alloc = a;
-    lease->control = control;
-    lease->channel = channel;
-    lease->assignment_id = assignment_id;
-    lease->every_ms = lease_ms / 3 + 1;
-    lease->due_ms = weft_clock_system.mono_ms(weft_clock_system.self) + lease->every_ms;
-
     pthread_condattr_t attr;
     (void)pthread_condattr_init(&attr);
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC); /* a clock that Linux has */
-    (void)pthread_cond_init(&lease->end, &attr);
+    (void)pthread_cond_init(&lease->news, &attr);
     (void)pthread_condattr_destroy(&attr);
+    (void)pthread_cond_init(&lease->let_go, NULL);
     (void)pthread_mutex_init(&lease->lock, NULL); /* a plain mutex: cannot fail on Linux */
+    lease->quit = false;
     sigset_t all;
     sigset_t before;
     (void)sigfillset(&all); /* cannot fail */
     /* The application's signals are for its own threads. */
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int sys = pthread_create(&lease->thread, NULL, renew, lease);
+    const int sys = pthread_create(&lease->thread, NULL, work, lease);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (sys != 0) {
         destroy(lease);
@@ -179,24 +211,56 @@ weft_status weft_lease_start(weft_lease *lease, weft_task_control *control,
     return WEFT_OK;
 }
 
+weft_status weft_lease_start(weft_lease *lease, weft_task_control *control,
+                             weft_rt_channel *channel, uint64_t assignment_id, uint64_t lease_ms,
+                             weft_err *err)
+{
+    if (!lease->started) {
+        WEFT_TRY(start_thread(lease, err));
+    }
+    (void)pthread_mutex_lock(&lease->lock); /* not recursive: cannot fail */
+    lease->control = control;
+    lease->channel = channel;
+    lease->assignment_id = assignment_id;
+    lease->every_ms = lease_ms / 3 + 1;
+    lease->due_ms = now_ms() + lease->every_ms;
+    lease->reason[0] = '\0';
+    atomic_store(&lease->ended, false);
+    if (lease->sleeps_until_ms > lease->due_ms) {
+        (void)pthread_cond_signal(&lease->news);
+    }
+    (void)pthread_mutex_unlock(&lease->lock); /* held by this thread */
+    return WEFT_OK;
+}
+
 void weft_lease_end(weft_lease *lease)
+{
+    if (!lease->control) {
+        return;
+    }
+    (void)pthread_mutex_lock(&lease->lock); /* not recursive: cannot fail */
+    atomic_store(&lease->ended, true);
+    while (lease->renewing) {
+        if (lease->loop) { /* one that is made from here on sees the end before a step */
+            weft_rt_loop_wake(lease->loop);
+        }
+        (void)pthread_cond_wait(&lease->let_go, &lease->lock);
+    }
+    lease->control = NULL;
+    lease->channel = NULL;
+    (void)pthread_mutex_unlock(&lease->lock); /* held by this thread */
+}
+
+void weft_lease_done(weft_lease *lease)
 {
     if (!lease->started) {
         return;
     }
     (void)pthread_mutex_lock(&lease->lock); /* not recursive: cannot fail */
-    atomic_store(&lease->ended, true);
-    weft_rt_loop *loop = lease->loop; /* one that is made from here on sees the end before a step */
-    (void)pthread_cond_signal(&lease->end);
+    lease->quit = true;
+    (void)pthread_cond_signal(&lease->news);
     (void)pthread_mutex_unlock(&lease->lock); /* held by this thread */
-    if (loop) {
-        weft_rt_loop_wake(loop);
-    }
-    (void)pthread_join(lease->thread, NULL); /* it was created, and joins once */
-    weft_rt_rpc_free(lease->rpc);
-    weft_rt_loop_free(lease->loop);
+    (void)pthread_join(lease->thread, NULL);  /* it was created, and joins once */
     destroy(lease);
-    lease->loop = NULL;
-    lease->rpc = NULL;
     lease->started = false;
 }

@@ -230,6 +230,7 @@ void weft_client_rest(weft_client *client)
     if (client->base && weft_base_rest(client->base, &err) != WEFT_OK) {
         weft_log_line(&client->log, WEFT_LOG_WARN, "event=base_not_kept reason=\"%s\"", err.msg);
     }
+    weft_lease_done(&client->lease);
     weft_base_free(client->base);
     client->base = NULL;
     weft_base_memory_done(&client->memory);

@@ -101,18 +101,18 @@ static weft_status train(weft_client *client, const weft_session_assignment *a,
     WEFT_TRY(fill_info(&info, client, a, err));
     WEFT_TRY(weft_base_map_new(&client->map, client->base, err));
     weft_task_control control = {.client_stop = &client->stop};
-    weft_lease lease;
-    WEFT_TRY(weft_lease_start(&lease, &control, weft_transport_lend_channel(client->transport),
-                              a->assignment_id, a->lease_ms, client->alloc, err));
+    WEFT_TRY(weft_lease_start(&client->lease, &control,
+                              weft_transport_lend_channel(client->transport), a->assignment_id,
+                              a->lease_ms, err));
     const uint64_t begin = now_ms();
     const weft_status status =
         run_trainer(client, data, &info, &control, &event->u.trained.n_examples, metrics, err);
     client->train_ms = now_ms() - begin;
-    weft_lease_end(&lease);
+    weft_lease_end(&client->lease);
     if (atomic_load(&control.lease_stop)) {
         event->u.trained.stopped = true;
         weft_err_clear(err);
-        WEFT_FAIL(err, WEFT_E_CANCELED, "%s", lease.reason);
+        WEFT_FAIL(err, WEFT_E_CANCELED, "%s", client->lease.reason);
     }
     return status;
 }
@@ -205,14 +205,14 @@ weft_status weft_client_leased(weft_client *client, const weft_session_assignmen
                                void *self, weft_err *err)
 {
     weft_task_control control = {.client_stop = &client->stop};
-    weft_lease lease;
     if (bytes <= LARGE_BYTES) {
         return work(self, err);
     }
-    WEFT_TRY(weft_lease_start(&lease, &control, weft_transport_lend_channel(client->transport),
-                              a->assignment_id, a->lease_ms, client->alloc, err));
+    WEFT_TRY(weft_lease_start(&client->lease, &control,
+                              weft_transport_lend_channel(client->transport), a->assignment_id,
+                              a->lease_ms, err));
     const weft_status status = work(self, err);
-    weft_lease_end(&lease);
+    weft_lease_end(&client->lease);
     return status;
 }
 

@@ -8,6 +8,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* A connection that answered so lately is there: gRPC need not be told to try again. */
+#define FRESH_MS 1000
+
 /* ---- life ----------------------------------------------------------------------------------- */
 
 weft_status weft_transport_new(weft_transport **ret, const weft_transport_options *options,
@@ -150,6 +153,7 @@ void weft_transport_fail(weft_transport_call *call, weft_status status, const ch
     call->event.u.failed.status = status;
     call->event.u.failed.detail = call->text;
     call->done = true;
+    call->owner->answered_ms = 0;
 }
 
 void weft_transport_done(weft_transport_call *call, weft_session_event_kind kind)
@@ -166,7 +170,9 @@ void weft_transport_start(weft_transport_call *call, weft_rt_channel *channel,
         weft_transport_fail(call, WEFT_E_STATE, "this client has not enrolled");
         return;
     }
-    weft_rt_channel_retry_now(channel); /* the session does the waiting */
+    if (weft_clock_system.mono_ms(weft_clock_system.self) - call->owner->answered_ms >= FRESH_MS) {
+        weft_rt_channel_retry_now(channel); /* the session does the waiting */
+    }
     if (weft_rt_rpc_start(&call->rpc, call->owner->loop, channel, options, &err) != WEFT_OK) {
         call->rpc = NULL;
         weft_transport_fail(call, err.code, err.msg);

@@ -52,6 +52,7 @@ static bool ended_well(weft_transport_call *call, weft_rt_code code, const char 
         return false;
     }
     if (code == WEFT_RT_OK) {
+        call->owner->answered_ms = weft_clock_system.mono_ms(weft_clock_system.self);
         return true;
     }
     char say[WEFT_SESSION_TEXT_BYTES];
@@ -383,13 +384,10 @@ void weft_transport_fetch(weft_transport *t, weft_base *base)
 
 /* ---- upload --------------------------------------------------------------------------------- */
 
-/* the call's scratch holds the header part; then chunk after chunk from the mapped file. */
+/* The header part went with the call's start; chunk after chunk from the mapped file. */
 static weft_status send_next(weft_transport *t, weft_rt_rpc *rpc)
 {
-    if (!t->header_sent) {
-        t->header_sent = true;
-        return weft_rt_rpc_send(rpc, t->main.scratch.data, t->main.scratch.size, NULL, 0, 0);
-    }
+    t->header_sent = true;
     const uint64_t left = t->total - t->sent;
     if (left == 0) {
         weft_rt_rpc_end(rpc);
@@ -480,6 +478,7 @@ void weft_transport_upload(weft_transport *t, const weft_session_assignment *ass
     weft_rt_rpc_options o = WEFT_RT_RPC_OPTIONS_INIT;
     o.path = weft_method_get(WEFT_METHOD_SUBMIT_UPDATE)->path;
     o.kind = WEFT_RT_RPC_UPLOAD;
+    o.request = weft_buf_view(&call->scratch);
     o.arg = call;
     o.on_writable = upload_writable;
     o.on_done = upload_done;

@@ -47,7 +47,8 @@ struct weft_transport {
     bool header_sent;
     weft_pace pace; /* UPLOAD */
     uint8_t digest[32];
-    uint64_t moved_ms; /* when the transfer moved last */
+    uint64_t moved_ms;    /* when the transfer moved last */
+    uint64_t answered_ms; /* when a call ended well, unless one failed since */
     weft_buf certificate_pem;
 };
 

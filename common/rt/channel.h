@@ -111,7 +111,7 @@ typedef struct weft_rt_rpc_options {
     size_t size;
     const char *path; /* "/weft.v1.Federation/CheckIn"; need not outlive the call of start */
     weft_rt_rpc_kind kind;
-    weft_view request;    /* UNARY, FETCH: copied */
+    weft_view request;    /* copied; UPLOAD: the first message, may be empty */
     uint32_t deadline_ms; /* from now to the end of the call; 0: none */
     bool wait_for_ready;  /* wait for a connection until the deadline, instead of failing at once */
     void *arg;

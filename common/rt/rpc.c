@@ -255,7 +255,8 @@ static bool start_unary(weft_rt_rpc *rpc, const grpc_op *first, grpc_byte_buffer
 }
 
 /* A batch's slot is its first operation's: status alone, head alone. */
-static bool start_stream(weft_rt_rpc *rpc, const grpc_op *first, grpc_byte_buffer *request)
+static bool start_stream(weft_rt_rpc *rpc, const grpc_op *first, grpc_byte_buffer *request,
+                         size_t request_size)
 {
     grpc_op status = {0};
     op_status(&status, rpc);
@@ -269,6 +270,8 @@ static bool start_stream(weft_rt_rpc *rpc, const grpc_op *first, grpc_byte_buffe
         op_send(&ops[n++], request);
         ops[n++].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
         rpc->end_sent = true;
+    } else if (request_size > 0) {
+        op_send(&ops[n++], request);
     }
     const bool started = start(rpc, &status, 1, &rpc->status_tag);
     if (!started) {
@@ -347,8 +350,9 @@ weft_status weft_rt_rpc_start(weft_rt_rpc **ret, weft_rt_loop *loop, weft_rt_cha
     op_start(&first, options, metadata, n);
     grpc_byte_buffer *request =
         weft_rt_bytes(options->request.data, options->request.size, NULL, 0, 0);
-    const bool started = rpc->kind == WEFT_RT_RPC_UNARY ? start_unary(rpc, &first, request)
-                                                        : start_stream(rpc, &first, request);
+    const bool started = rpc->kind == WEFT_RT_RPC_UNARY
+                             ? start_unary(rpc, &first, request)
+                             : start_stream(rpc, &first, request, options->request.size);
     grpc_byte_buffer_destroy(request);
     for (size_t i = 0; i < n; i++) {
         grpc_slice_unref(metadata[i].value); /* the call has its own reference */

@@ -10,8 +10,8 @@
  * weft_client_stop and weft_client_wake_fd may be used from any. libweft never prints, installs no
  * signal handlers and has no global state of its own. gRPC's internal threads exist while a client
  * is open; they never call the application. While a trainer runs, one internal thread renews the
- * lease; it never calls the application either. fork() after open is detected: calls in the child
- * fail with WEFT_E_STATE.
+ * lease, and sleeps between tasks; it never calls the application either. fork() after open is
+ * detected: calls in the child fail with WEFT_E_STATE.
  *
  * Ownership: a returned const pointer lives as long as its parent; a pointer-to-pointer
  * out-parameter is the caller's to free. Out-parameters are untouched on failure.
