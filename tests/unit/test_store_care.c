@@ -91,8 +91,8 @@ static void test_begin_epoch__refuses_a_directory_in_use_and_none(void **state)
 
 static void put_file(const char *dir, const char *name)
 {
-    char path[512];
-    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
+    char path[600];
+    (void)snprintf(path, sizeof path, "%s/%s", dir, name); /* fits: short */
     FILE *f = fopen(path, "w");
     assert_non_null(f);
     assert_int_equal(fclose(f), 0);
