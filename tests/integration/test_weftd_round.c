@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { N = 600000 }; /* parameters: 2.4 MB, three chunks */
 
@@ -481,6 +482,64 @@ static void test_submit__is_not_for_others(void **state)
     end(&f);
 }
 
+/* Both clients of a round of two; held and b hold what the assignments point to. */
+static void both_check_in(federation *f, waiting *held, weft_msg_assignment *to_a, answer *b,
+                          weft_msg_assignment *to_b)
+{
+    static const weft_msg_dataset set = {"numbers", 100, ""};
+    const weft_msg_check_in_request request = {&set, 1, "test 1", 20000};
+    weft_msg_check_in_reply reply;
+    waiting_start(held, &f->a, WEFT_METHOD_CHECK_IN, WEFT_MSG_CHECK_IN_REQUEST, &request);
+    assert_false(waiting_end(held, 50));
+    check_in(b, &f->b, to_b);
+    assert_true(waiting_end(held, PATIENCE_MS));
+    assert_ok(weft_msg_check_in_reply_decode(&reply, held->a.bytes.data, held->a.bytes.size,
+                                             &held->a.arena, NULL));
+    *to_a = *reply.assignment;
+}
+
+/* As a restored backup finds it: rows of accepted updates, and no spool. */
+static void test_round__whose_updates_are_gone_fails_and_is_tried_again(void **state)
+{
+    (void)state;
+    federation f;
+    answer b;
+    weft_msg_assignment to_a;
+    weft_msg_assignment to_b;
+    weft_msg_list_rounds_reply rounds;
+    waiting held;
+    char path[600];
+    start(&f);
+    submit_job(&f, "restored", N, 2, 1);
+    both_check_in(&f, &held, &to_a, &b, &to_b);
+    contribute(&f.w, &f.a, &to_a, 3.0F, 10);
+    weftd_kill(&f.w);
+    (void)snprintf(path, sizeof path, "%s/coord/data/spool/%llu.upd", f.w.dir,
+                   (unsigned long long)to_a.assignment_id); /* fits: short */
+    assert_int_equal(unlink(path), 0);
+    weftd_restart(&f.w, NULL);
+    reconnect(&f);
+    contribute(&f.w, &f.b, &to_b, 1.0F, 10);
+    waiting_done(&held);
+    answer_done(&b);
+    both_check_in(&f, &held, &to_a, &b, &to_b); /* after the backoff */
+    contribute(&f.w, &f.a, &to_a, 3.0F, 10);
+    contribute(&f.w, &f.b, &to_b, 1.0F, 10);
+    wait_status(&f.op, "restored", "done");
+    waiting_done(&held);
+    answer_done(&b);
+    const weft_msg_list_rounds_request list = {"restored", 0, 0};
+    call_ok(&b, &f.op, WEFT_METHOD_LIST_ROUNDS, WEFT_MSG_LIST_ROUNDS_REQUEST, &list,
+            WEFT_MSG_LIST_ROUNDS_REPLY, &rounds);
+    assert_int_equal(rounds.n_rounds, 2);
+    assert_string_equal(rounds.rounds[0].state, "failed");
+    assert_non_null(strstr(rounds.rounds[0].reason, "spool"));
+    assert_string_equal(rounds.rounds[1].state, "done");
+    assert_int_equal(rounds.rounds[1].attempt, 2);
+    answer_done(&b);
+    end(&f);
+}
+
 static void test_round__survives_a_kill_after_the_receipts(void **state)
 {
     (void)state;
@@ -493,16 +552,7 @@ static void test_round__survives_a_kill_after_the_receipts(void **state)
     weft_buf_init(&weights, &weft_alloc_std, 16U << 20);
     submit_job(&f, "killed", N, 2, 1);
     waiting held;
-    const weft_msg_dataset set = {"numbers", 100, ""};
-    const weft_msg_check_in_request request = {&set, 1, "test 1", 20000};
-    weft_msg_check_in_reply reply;
-    waiting_start(&held, &f.a, WEFT_METHOD_CHECK_IN, WEFT_MSG_CHECK_IN_REQUEST, &request);
-    assert_false(waiting_end(&held, 50));
-    check_in(&b, &f.b, &to_b);
-    assert_true(waiting_end(&held, PATIENCE_MS));
-    assert_ok(weft_msg_check_in_reply_decode(&reply, held.a.bytes.data, held.a.bytes.size,
-                                             &held.a.arena, NULL));
-    to_a = *reply.assignment;
+    both_check_in(&f, &held, &to_a, &b, &to_b);
     contribute(&f.w, &f.a, &to_a, 3.0F, 10);
     weftd_kill(&f.w); /* one receipt is out */
     weftd_restart(&f.w, NULL);
@@ -625,6 +675,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_submit__refuses_with_the_reason),
         cmocka_unit_test(test_submit__is_not_for_others),
         cmocka_unit_test(test_round__survives_a_kill_after_the_receipts),
+        cmocka_unit_test(test_round__whose_updates_are_gone_fails_and_is_tried_again),
         cmocka_unit_test(test_abandon__frees_the_assignment),
         cmocka_unit_test(test_submit__is_taken_after_the_lease_while_the_round_goes_on),
     };
