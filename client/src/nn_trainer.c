@@ -29,6 +29,38 @@ static void progress(void *self, uint64_t done, uint64_t total)
     }
 }
 
+/* Does the libweft of the host have a field? */
+static bool has(const weft_task_info *task, size_t end)
+{
+    return task->size >= end;
+}
+#define HAS(task, field) has(task, offsetof(weft_task_info, field) + sizeof(task)->field)
+
+/* How the rate goes on, what ends training, what is done to images: appended together. */
+static weft_status add_course(weft_plan *plan, const weft_task_info *task, weft_err *err)
+{
+    static const weft_schedule schedules[] = {WEFT_SCHEDULE_CONSTANT, WEFT_SCHEDULE_STEP,
+                                              WEFT_SCHEDULE_COSINE};
+    size_t i = 0;
+    while (i < 3 && strcmp(task->schedule, weft_schedule_name(schedules[i])) != 0) {
+        i++;
+    }
+    if (i == 3) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "the schedule %.40s is none of constant, step, cosine",
+                  task->schedule);
+    }
+    plan->schedule = schedules[i];
+    plan->schedule_rounds = task->schedule_rounds;
+    plan->schedule_factor = task->schedule_factor;
+    plan->warmup_rounds = task->warmup_rounds;
+    plan->clip_gradient = task->clip_gradient;
+    plan->early_stop = task->early_stop;
+    plan->augment_shift = task->augment_shift;
+    plan->augment_crop = task->augment_crop;
+    plan->augment_flip = task->augment_flip != 0;
+    return WEFT_OK;
+}
+
 static weft_status plan_of(weft_plan *ret, const weft_task_info *task, weft_err *err)
 {
     const bool adam = strcmp(task->optimizer, "adam") == 0;
@@ -37,8 +69,7 @@ static weft_status plan_of(weft_plan *ret, const weft_task_info *task, weft_err 
                   task->optimizer);
     }
     const bool portable =
-        task->size >= offsetof(weft_task_info, numerics) + sizeof task->numerics &&
-        task->numerics && strcmp(task->numerics, "portable") == 0;
+        HAS(task, numerics) && task->numerics && strcmp(task->numerics, "portable") == 0;
     *ret = (weft_plan){.optimizer = adam ? WEFT_OPTIMIZER_ADAM : WEFT_OPTIMIZER_SGD,
                        .learning_rate = task->learning_rate,
                        .momentum = task->momentum,
@@ -51,6 +82,9 @@ static weft_status plan_of(weft_plan *ret, const weft_task_info *task, weft_err 
                        .epochs = task->epochs,
                        .seed = task->seed,
                        .numerics = portable ? WEFT_NUMERICS_PORTABLE : WEFT_NUMERICS_FAST};
+    if (HAS(task, augment_flip) && task->schedule) {
+        WEFT_TRY(add_course(ret, task, err));
+    }
     return weft_plan_check(ret, err);
 }
 

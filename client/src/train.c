@@ -34,7 +34,7 @@ static weft_status fill_info(weft_task_info *ret, const weft_client *client,
                             .dataset = a->dataset,
                             .model_spec = a->model_spec,
                             .data_schema = a->data_schema,
-                            .optimizer = a->plan.optimizer == WEFT_OPTIMIZER_ADAM ? "adam" : "sgd",
+                            .optimizer = weft_optimizer_name(a->plan.optimizer),
                             .learning_rate = a->plan.learning_rate,
                             .momentum = a->plan.momentum,
                             .weight_decay = a->plan.weight_decay,
@@ -45,8 +45,16 @@ static weft_status fill_info(weft_task_info *ret, const weft_client *client,
                             .batch_size = a->plan.batch_size,
                             .epochs = a->plan.epochs,
                             .n_params = (size_t)(a->base_bytes / sizeof(float)),
-                            .numerics =
-                                a->plan.numerics == WEFT_NUMERICS_PORTABLE ? "portable" : "fast"};
+                            .numerics = weft_numerics_name(a->plan.numerics),
+                            .schedule = weft_schedule_name(a->plan.schedule),
+                            .schedule_factor = a->plan.schedule_factor,
+                            .warmup_rounds = a->plan.warmup_rounds,
+                            .clip_gradient = a->plan.clip_gradient,
+                            .schedule_rounds = a->plan.schedule_rounds,
+                            .early_stop = a->plan.early_stop,
+                            .augment_shift = a->plan.augment_shift,
+                            .augment_crop = a->plan.augment_crop,
+                            .augment_flip = a->plan.augment_flip};
     return weft_session_train_seed(&ret->seed, a->plan.seed, client->identity.name, a->job,
                                    a->round, err);
 }

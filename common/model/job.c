@@ -120,12 +120,16 @@ static weft_status check_texts(const weft_job_def *def, const weft_alloc *a, wef
     }
     weft_spec *spec = NULL;
     weft_err detail = WEFT_ERR_INIT;
-    const weft_status status =
+    weft_status status =
         weft_spec_parse(&spec, def->model_spec, strlen(def->model_spec), a, &detail);
-    weft_spec_free(spec);
     if (status != WEFT_OK) {
         return weft_err_set(err, status, 0, __FILE__, __LINE__, "model: %s", detail.msg);
     }
+    if (def->task == WEFT_TASK_TRAIN) { /* a stats job has a train job's plan and its own model */
+        status = weft_plan_check_model(&def->plan, spec, err);
+    }
+    weft_spec_free(spec);
+    WEFT_TRY(status);
     if (def->data_schema && strlen(def->data_schema) > WEFT_MAX_SCHEMA_BYTES) {
         WEFT_FAIL(err, WEFT_E_LIMIT, "data schema: %zu bytes are more than %u",
                   strlen(def->data_schema), WEFT_MAX_SCHEMA_BYTES);
@@ -252,11 +256,11 @@ weft_status weft_job_def_check(const weft_job_def *def, const weft_alloc *a, wef
     if (def->task != WEFT_TASK_TRAIN && def->task != WEFT_TASK_STATS) {
         WEFT_FAIL(err, WEFT_E_INVALID, "task is %d, neither train nor stats", (int)def->task);
     }
+    WEFT_TRY(weft_plan_check(&def->plan, err));
     WEFT_TRY(check_texts(def, a, err));
     if (def->task == WEFT_TASK_STATS && !def->data_schema) {
         WEFT_FAIL(err, WEFT_E_INVALID, "a stats job needs a data schema");
     }
-    WEFT_TRY(weft_plan_check(&def->plan, err));
     WEFT_TRY(check_round(def, err));
     WEFT_TRY(check_aggregation(def, err));
     WEFT_TRY(whole("evaluation.clients", def->eval_clients, 0, WEFT_MAX_COHORT, err));

@@ -7,6 +7,7 @@
 
 weft_status weft_plan_check(const weft_plan *p, weft_err *err)
 {
+    const bool constant = p->schedule == WEFT_SCHEDULE_CONSTANT;
     const struct {
         const char *name;
         double value;
@@ -25,11 +26,13 @@ weft_status weft_plan_check(const weft_plan *p, weft_err *err)
         {"batch_size", p->batch_size, p->batch_size <= 65536, "[0, 65536]"},
         {"epochs", p->epochs, p->epochs >= 1 && p->epochs <= 10000, "[1, 10000]"},
         {"schedule_rounds", p->schedule_rounds,
-         p->schedule_rounds <= 1000000 &&
-             (p->schedule_rounds >= 1 || p->schedule == WEFT_SCHEDULE_CONSTANT),
-         "[1, 1000000]"},
+         constant ? p->schedule_rounds == 0
+                  : p->schedule_rounds >= 1 && p->schedule_rounds <= 1000000,
+         constant ? "[0, 0], as schedule is constant" : "[1, 1000000]"},
         {"schedule_factor", p->schedule_factor,
-         p->schedule_factor >= 0.0 && p->schedule_factor <= 1.0, "[0, 1]"},
+         constant ? p->schedule_factor == 0.0
+                  : p->schedule_factor >= 0.0 && p->schedule_factor <= 1.0,
+         constant ? "[0, 0], as schedule is constant" : "[0, 1]"},
         {"warmup_rounds", p->warmup_rounds, p->warmup_rounds >= 0.0 && p->warmup_rounds <= 1e6,
          "[0, 1000000]"},
         {"clip_gradient", p->clip_gradient, p->clip_gradient >= 0.0 && p->clip_gradient <= 1e6,
@@ -56,4 +59,45 @@ weft_status weft_plan_check(const weft_plan *p, weft_err *err)
         }
     }
     return WEFT_OK;
+}
+
+bool weft_plan_augments(const weft_plan *plan)
+{
+    return plan->augment_shift > 0 || plan->augment_crop > 0 || plan->augment_flip;
+}
+
+weft_status weft_plan_check_model(const weft_plan *plan, const weft_spec *spec, weft_err *err)
+{
+    const weft_shape *input = &spec->input;
+    if (!weft_plan_augments(plan) || spec->n_layers == 0) {
+        return WEFT_OK;
+    }
+    if (input->rank != 3) {
+        const char *field = plan->augment_shift > 0  ? "augment_shift"
+                            : plan->augment_crop > 0 ? "augment_crop"
+                                                     : "augment_flip";
+        WEFT_FAIL(err, WEFT_E_INVALID, "%s is of images, the model takes none", field);
+    }
+    if (plan->augment_crop >= input->h || plan->augment_crop >= input->w) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "augment_crop is %u, the images are %ux%u",
+                  plan->augment_crop, input->h, input->w);
+    }
+    return WEFT_OK;
+}
+
+const char *weft_optimizer_name(weft_optimizer optimizer)
+{
+    return optimizer == WEFT_OPTIMIZER_ADAM ? "adam" : "sgd";
+}
+
+const char *weft_schedule_name(weft_schedule schedule)
+{
+    return schedule == WEFT_SCHEDULE_COSINE ? "cosine"
+           : schedule == WEFT_SCHEDULE_STEP ? "step"
+                                            : "constant";
+}
+
+const char *weft_numerics_name(weft_numerics numerics)
+{
+    return numerics == WEFT_NUMERICS_PORTABLE ? "portable" : "fast";
 }

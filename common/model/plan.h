@@ -4,6 +4,7 @@
 #define WEFT_MODEL_PLAN_H
 
 #include "base/err.h"
+#include "model/spec.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -42,8 +43,8 @@ typedef struct weft_plan {
     uint64_t seed;        /* shuffles and dropout; mixed with client, round and job by the client */
     weft_numerics numerics;
     weft_schedule schedule;
-    uint32_t schedule_rounds; /* 1..1000000; any with constant */
-    double schedule_factor;   /* [0, 1] */
+    uint32_t schedule_rounds; /* 1..1000000; constant: 0 */
+    double schedule_factor;   /* [0, 1]; constant: 0 */
     double warmup_rounds;     /* [0, 1000000]: the rate rises from 0 for so long */
     double clip_gradient;     /* [0, 1000000]: largest norm of a batch's gradient; 0: any */
     uint32_t early_stop;    /* 0..10000: end after so many epochs without a lower loss; 0: never */
@@ -57,11 +58,23 @@ typedef struct weft_plan {
 #define WEFT_PLAN_INIT                                                                             \
     {                                                                                              \
         .optimizer = WEFT_OPTIMIZER_SGD, .learning_rate = 0.1, .beta1 = 0.9, .beta2 = 0.999,       \
-        .epsilon = 1e-8, .batch_size = 32, .epochs = 1, .seed = 1, .schedule_rounds = 1,           \
-        .schedule_factor = 0.1                                                                     \
+        .epsilon = 1e-8, .batch_size = 32, .epochs = 1, .seed = 1                                  \
     }
 
 /** WEFT_E_INVALID naming the field, its value and its range. */
 WEFT_NODISCARD weft_status weft_plan_check(const weft_plan *plan, weft_err *err);
+/** Does a checked plan augment images? */
+bool weft_plan_augments(const weft_plan *plan);
+/**
+ * Does a checked plan fit a model? Of plain tensors only their own trainer knows what they take.
+ * @return WEFT_E_INVALID naming the field: it augments what is no image, or the crop leaves nothing
+ * of the images.
+ */
+WEFT_NODISCARD weft_status weft_plan_check_model(const weft_plan *plan, const weft_spec *spec,
+                                                 weft_err *err);
+/** The word of the text form: "step", "portable". Static strings. */
+const char *weft_optimizer_name(weft_optimizer optimizer);
+const char *weft_schedule_name(weft_schedule schedule);
+const char *weft_numerics_name(weft_numerics numerics);
 
 #endif

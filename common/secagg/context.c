@@ -22,10 +22,20 @@ static weft_status add_f64(weft_statement *s, double v, weft_err *err)
  * it would compute another context than the coordinator's. */
 static weft_status add_plan(weft_statement *s, const weft_plan *p, weft_err *err)
 {
-    const double reals[] = {p->learning_rate, p->momentum, p->weight_decay, p->beta1,
-                            p->beta2,         p->epsilon,  p->prox_mu};
-    const uint64_t wholes[] = {(uint64_t)p->optimizer, p->batch_size, p->epochs, p->seed,
-                               (uint64_t)p->numerics};
+    const double reals[] = {p->learning_rate, p->momentum,     p->weight_decay, p->beta1,
+                            p->beta2,         p->epsilon,      p->prox_mu,      p->schedule_factor,
+                            p->warmup_rounds, p->clip_gradient};
+    const uint64_t wholes[] = {(uint64_t)p->optimizer,
+                               p->batch_size,
+                               p->epochs,
+                               p->seed,
+                               (uint64_t)p->numerics,
+                               (uint64_t)p->schedule,
+                               p->schedule_rounds,
+                               p->early_stop,
+                               p->augment_shift,
+                               p->augment_crop,
+                               (uint64_t)p->augment_flip};
     for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
         WEFT_TRY(add_f64(s, reals[i], err));
     }

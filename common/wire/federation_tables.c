@@ -14,6 +14,7 @@ enum { SMALL_BYTES = 2048, ADDRESS_BYTES = 255 };
 
 static const char *const optimizers[] = {"sgd", "adam"};
 static const char *const numerics[] = {"portable"};
+static const char *const schedules[] = {"step", "cosine"};
 static const char *const adversaries[] = {"curious", "active"};
 
 /* ---- types.proto ---------------------------------------------------------------------------- */
@@ -49,6 +50,16 @@ static const weft_field training_plan[] = {
     WEFT_ROW(weft_plan, seed, 10, U64, false, UINT64_MAX),
     WEFT_ROW(weft_plan, prox_mu, 11, F64, false, 0),
     {"numerics", 12, WEFT_FIELD_CHOICE, false, 1, offsetof(weft_plan, numerics), 0, NULL, numerics},
+    {"schedule", 13, WEFT_FIELD_CHOICE, false, 2, offsetof(weft_plan, schedule), 0, NULL,
+     schedules},
+    WEFT_ROW(weft_plan, schedule_rounds, 14, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_plan, schedule_factor, 15, F64, false, 0),
+    WEFT_ROW(weft_plan, warmup_rounds, 16, F64, false, 0),
+    WEFT_ROW(weft_plan, clip_gradient, 17, F64, false, 0),
+    WEFT_ROW(weft_plan, early_stop, 18, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_plan, augment_shift, 19, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_plan, augment_crop, 20, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_plan, augment_flip, 21, BOOL, false, 1),
 };
 const weft_table weft_wire_table_training_plan = {
     "TrainingPlan",    &weft__v1__training_plan__descriptor,

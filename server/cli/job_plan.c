@@ -10,6 +10,7 @@
 #include "agg/agg.h"
 #include "config/job.h"
 #include "model/layout.h"
+#include "nn/train/train.h"
 #include "secagg/terms.h"
 
 /* Everything that the plan says; bytes are of one client, of a round, or of the coordinator. */
@@ -20,23 +21,14 @@ typedef struct job_cost {
     uint32_t cohort;
     uint64_t down_bytes; /* a round, at most */
     uint64_t up_bytes;
-    uint64_t client_memory;
+    weft_train_memory training; /* of a client; zeros where the engine cannot train the model */
+    uint64_t client_memory;     /* its sum; else of the vectors that any trainer holds */
     uint64_t coordinator_memory;
     uint64_t spool_bytes;
     double grid_step; /* of the exact sum; secure: of one client's update at the largest weight */
     weft_secagg_params smallest, largest; /* sessions of training; secure only */
     uint32_t bits;                        /* of a word that an update at the clip may take */
 } job_cost;
-
-/* Vectors of the model's size that training holds: weights, base, gradients, momentum, Adam's two.
- */
-static uint64_t training_vectors(const weft_plan *plan)
-{
-    const uint64_t optimizer = plan->optimizer == WEFT_OPTIMIZER_ADAM ? 2
-                               : plan->momentum > 0.0                 ? 1
-                                                                      : 0;
-    return 3 + optimizer;
-}
 
 /* What goes under the mask, and who must answer: for the fewest clients and for the most. */
 static weft_status measure_secure(job_cost *cost, const weft_job_def *def, weft_err *err)
@@ -61,7 +53,23 @@ static weft_status measure_secure(job_cost *cost, const weft_job_def *def, weft_
     return WEFT_OK;
 }
 
-static weft_status measure(job_cost *cost, const weft_job_def *def, weft_err *err)
+/* A client's memory: what the engine plans; of plain tensors what any trainer holds, weights and
+ * the base that they are compared with. */
+static weft_status measure_client(job_cost *cost, const weft_job_def *def, const weft_spec *spec,
+                                  weft_err *err)
+{
+    if (spec->n_layers == 0 || def->task == WEFT_TASK_STATS) {
+        cost->client_memory = 2 * cost->model_bytes;
+        return WEFT_OK;
+    }
+    weft_train_memory *m = &cost->training;
+    WEFT_TRY(weft_train_plan_memory(m, spec, &def->plan, &weft_alloc_std, err));
+    cost->client_memory =
+        cost->model_bytes + m->parameters + m->optimizer + m->activations + m->scratch;
+    return WEFT_OK;
+}
+
+static weft_status measure_model(job_cost *cost, const weft_job_def *def, weft_err *err)
 {
     weft_spec *spec = NULL;
     weft_layout *layout = NULL;
@@ -71,15 +79,20 @@ static weft_status measure(job_cost *cost, const weft_job_def *def, weft_err *er
     if (status == WEFT_OK) {
         cost->n_params = layout->n_params;
         cost->n_tensors = layout->n_tensors;
+        cost->model_bytes = cost->n_params * sizeof(float);
+        status = measure_client(cost, def, spec, err);
     }
     weft_layout_free(layout);
     weft_spec_free(spec);
-    WEFT_TRY(status);
-    cost->model_bytes = cost->n_params * sizeof(float);
+    return status;
+}
+
+static weft_status measure(job_cost *cost, const weft_job_def *def, weft_err *err)
+{
+    WEFT_TRY(measure_model(cost, def, err));
     cost->cohort = weft_job_def_cohort(def);
     cost->down_bytes = cost->model_bytes * cost->cohort;
     cost->up_bytes = cost->model_bytes * cost->cohort;
-    cost->client_memory = cost->model_bytes * training_vectors(&def->plan);
     /* the published version, the sum of int64 and the candidate that it becomes */
     cost->coordinator_memory = cost->model_bytes * 2 + cost->n_params * sizeof(int64_t);
     cost->spool_bytes = cost->up_bytes;
@@ -176,9 +189,68 @@ static void print_privacy(const weft_job_def *def, const job_cost *cost)
     print_session("session", &cost->largest);
 }
 
-static const char *numerics_name(const weft_job_def *def)
+/* "cosine to 0.1 of it within 50 rounds, warm-up of 2 rounds" */
+static void print_schedule(const weft_plan *plan)
 {
-    return def->plan.numerics == WEFT_NUMERICS_PORTABLE ? "portable" : "fast";
+    char course[96] = "the same in all rounds";
+    char warmup[48] = "";
+    if (plan->schedule == WEFT_SCHEDULE_STEP) {
+        (void)snprintf(course, sizeof course, "times %g after each %u rounds",
+                       plan->schedule_factor, plan->schedule_rounds); /* fits */
+    } else if (plan->schedule == WEFT_SCHEDULE_COSINE) {
+        (void)snprintf(course, sizeof course, "a cosine down to %g of it within %u rounds",
+                       plan->schedule_factor, plan->schedule_rounds); /* fits */
+    }
+    if (plan->warmup_rounds > 0.0) {
+        (void)snprintf(warmup, sizeof warmup, ", rising from 0 for %g rounds",
+                       plan->warmup_rounds); /* fits */
+    }
+    cli_field("learning rate", "%g, %s%s", plan->learning_rate, course, warmup);
+}
+
+static void print_training(const weft_plan *plan)
+{
+    char batch[32] = "all examples in one batch";
+    char stop[64] = "";
+    char clip[64] = "";
+    if (plan->batch_size > 0) {
+        (void)snprintf(batch, sizeof batch, "batch %u", plan->batch_size); /* fits */
+    }
+    if (plan->early_stop > 0) {
+        (void)snprintf(stop, sizeof stop, ", fewer after %u without a lower loss",
+                       plan->early_stop); /* fits */
+    }
+    if (plan->clip_gradient > 0.0) {
+        (void)snprintf(clip, sizeof clip, ", gradients up to norm %g", plan->clip_gradient);
+    }
+    cli_field("training", "%s, %s, %u epoch%s%s%s, numerics %s",
+              weft_optimizer_name(plan->optimizer), batch, plan->epochs,
+              plan->epochs == 1 ? "" : "s", stop, clip, weft_numerics_name(plan->numerics));
+    print_schedule(plan);
+    if (weft_plan_augments(plan)) {
+        cli_field("augmentation", "images cut by up to %u pixels, moved by up to %u%s",
+                  plan->augment_crop, plan->augment_shift,
+                  plan->augment_flip ? ", half of them mirrored" : "");
+    }
+}
+
+static void print_memory(const job_cost *cost)
+{
+    char a[CLI_TEXT_BYTES];
+    char b[CLI_TEXT_BYTES];
+    char c[CLI_TEXT_BYTES];
+    char d[CLI_TEXT_BYTES];
+    const weft_train_memory *m = &cost->training;
+    if (m->parameters == 0) {
+        cli_field("memory", "%s of a client for weights and base, and what its trainer takes",
+                  cli_size(a, cost->client_memory));
+        return;
+    }
+    cli_field("memory",
+              "%s of a client besides data: %s weights and base, %s optimizer, %s activations and "
+              "scratch",
+              cli_size(a, cost->client_memory), cli_size(b, cost->model_bytes + m->parameters),
+              cli_size(c, m->optimizer), cli_size(d, m->activations + m->scratch));
 }
 
 static void print_plan(const weft_job_def *def, const job_cost *cost)
@@ -189,22 +261,34 @@ static void print_plan(const weft_job_def *def, const job_cost *cost)
               def->task == WEFT_TASK_STATS ? "statistics" : "training", def->dataset);
     cli_field("model", "%s parameters in %u tensors, %s", cli_count(a, cost->n_params),
               cost->n_tensors, cli_size(b, cost->model_bytes));
-    cli_field("training", "%s, learning rate %g, batch %u, %u epoch%s, numerics %s",
-              def->plan.optimizer == WEFT_OPTIMIZER_ADAM ? "adam" : "sgd", def->plan.learning_rate,
-              def->plan.batch_size, def->plan.epochs, def->plan.epochs == 1 ? "" : "s",
-              numerics_name(def));
+    print_training(&def->plan);
     print_round_policy(def, cost);
     cli_field("round traffic", "%s down, %s up at most", cli_size(a, cost->down_bytes),
               cli_size(b, cost->up_bytes));
     cli_field("all rounds", "%s down, %s up at most", cli_size(a, cost->down_bytes * def->rounds),
               cli_size(b, cost->up_bytes * def->rounds));
-    cli_field("client", "%s down and up a round, %s of memory besides data and activations",
-              cli_size(a, cost->model_bytes), cli_size(b, cost->client_memory));
+    cli_field("client", "%s down and up a round", cli_size(a, cost->model_bytes));
+    print_memory(cost);
     cli_field("coordinator", "%s of memory for the open round, %s of disk for its updates",
               cli_size(a, cost->coordinator_memory), cli_size(b, cost->spool_bytes));
     print_privacy(def, cost);
     print_evaluation(def);
     print_stop(def);
+}
+
+static json_t *training_json(const weft_plan *p, const weft_train_memory *m)
+{
+    return json_pack(
+        "{s:s, s:f, s:I, s:I, s:s, s:I, s:f, s:f, s:f, s:I, s:I, s:I, s:b, s:I, s:I, s:I, s:I}",
+        "optimizer", weft_optimizer_name(p->optimizer), "learning_rate", p->learning_rate,
+        "batch_size", (json_int_t)p->batch_size, "epochs", (json_int_t)p->epochs, "schedule",
+        weft_schedule_name(p->schedule), "schedule_rounds", (json_int_t)p->schedule_rounds,
+        "schedule_factor", p->schedule_factor, "warmup_rounds", p->warmup_rounds, "clip_gradient",
+        p->clip_gradient, "early_stop", (json_int_t)p->early_stop, "augment_shift",
+        (json_int_t)p->augment_shift, "augment_crop", (json_int_t)p->augment_crop, "augment_flip",
+        p->augment_flip, "parameters_bytes", (json_int_t)m->parameters, "optimizer_bytes",
+        (json_int_t)m->optimizer, "activations_bytes", (json_int_t)m->activations, "scratch_bytes",
+        (json_int_t)m->scratch);
 }
 
 static json_t *plan_json(const weft_job_def *def, const job_cost *cost)
@@ -218,7 +302,10 @@ static json_t *plan_json(const weft_job_def *def, const job_cost *cost)
         (json_int_t)cost->down_bytes, "round_up_bytes", (json_int_t)cost->up_bytes,
         "client_memory_bytes", (json_int_t)cost->client_memory, "coordinator_memory_bytes",
         (json_int_t)cost->coordinator_memory, "grid_step", cost->grid_step, "secure_aggregation",
-        def->secure_aggregation, "numerics", numerics_name(def));
+        def->secure_aggregation, "numerics", weft_numerics_name(def->plan.numerics));
+    if (plan) { /* what is missing prints nothing */
+        (void)json_object_set_new(plan, "training", training_json(&def->plan, &cost->training));
+    }
     if (plan && def->secure_aggregation) {
         const weft_secagg_params *p = &cost->largest;
         json_t *session =

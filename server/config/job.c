@@ -121,6 +121,10 @@ static const weft_yaml_word adversaries[] = {
     {"curious", WEFT_ADVERSARY_CURIOUS}, {"active", WEFT_ADVERSARY_ACTIVE}, {NULL, 0}};
 static const weft_yaml_word numerics[] = {
     {"fast", WEFT_NUMERICS_FAST}, {"portable", WEFT_NUMERICS_PORTABLE}, {NULL, 0}};
+static const weft_yaml_word schedules[] = {{"constant", WEFT_SCHEDULE_CONSTANT},
+                                           {"step", WEFT_SCHEDULE_STEP},
+                                           {"cosine", WEFT_SCHEDULE_COSINE},
+                                           {NULL, 0}};
 static const weft_yaml_word batch_words[] = {{"all", 0}, {NULL, 0}};
 
 static const weft_yaml_field train_fields[] = {
@@ -145,6 +149,19 @@ static const weft_yaml_field train_fields[] = {
     {.name = "seed", .type = WEFT_YAML_U64, AT(plan.seed)},
     {.name = "prox_mu", .type = WEFT_YAML_DOUBLE, AT(plan.prox_mu), .max = 1000},
     {.name = "numerics", .type = WEFT_YAML_CHOICE, AT(plan.numerics), .words = numerics},
+    {.name = "schedule", .type = WEFT_YAML_CHOICE, AT(plan.schedule), .words = schedules},
+    {.name = "schedule_rounds",
+     .type = WEFT_YAML_U32,
+     AT(plan.schedule_rounds),
+     .min = 1,
+     .max = 1000000},
+    {.name = "schedule_factor", .type = WEFT_YAML_DOUBLE, AT(plan.schedule_factor), .max = 1},
+    {.name = "warmup_rounds", .type = WEFT_YAML_DOUBLE, AT(plan.warmup_rounds), .max = 1000000},
+    {.name = "clip_gradient", .type = WEFT_YAML_DOUBLE, AT(plan.clip_gradient), .max = 1000000},
+    {.name = "early_stop", .type = WEFT_YAML_U32, AT(plan.early_stop), .max = 10000},
+    {.name = "augment_shift", .type = WEFT_YAML_U32, AT(plan.augment_shift), .max = 1024},
+    {.name = "augment_crop", .type = WEFT_YAML_U32, AT(plan.augment_crop), .max = 1024},
+    {.name = "augment_flip", .type = WEFT_YAML_BOOL, AT(plan.augment_flip)},
     {0},
 };
 
@@ -297,6 +314,33 @@ static void fit_defaults(const job_file *j, weft_job_def *def)
     }
 }
 
+/* What a schedule needs, and what there is none for. A cosine lasts as long as the job. */
+static weft_status fit_schedule(const job_file *j, weft_job_def *def, weft_err *err)
+{
+    static const char *const parts[] = {"schedule_rounds", "schedule_factor"};
+    weft_plan *plan = &def->plan;
+    const bool has_rounds = weft_yaml_line_of(&j->lines, "train.schedule_rounds") != 0;
+    const bool has_factor = weft_yaml_line_of(&j->lines, "train.schedule_factor") != 0;
+    if (plan->schedule == WEFT_SCHEDULE_CONSTANT && (has_rounds || has_factor)) {
+        char msg[80];
+        (void)snprintf(msg, sizeof msg, "%s: there is no schedule: say schedule: step or cosine",
+                       parts[!has_rounds]); /* fits */
+        return whole_error(j, WEFT_E_INVALID, msg, err);
+    }
+    if (plan->schedule == WEFT_SCHEDULE_STEP && !has_rounds) {
+        return whole_error(j, WEFT_E_INVALID,
+                           "schedule: step needs schedule_rounds, the rounds between two steps",
+                           err);
+    }
+    if (plan->schedule == WEFT_SCHEDULE_STEP && !has_factor) {
+        plan->schedule_factor = 0.1;
+    }
+    if (plan->schedule == WEFT_SCHEDULE_COSINE && !has_rounds) {
+        plan->schedule_rounds = def->rounds;
+    }
+    return WEFT_OK;
+}
+
 static weft_status fill_stats(const job_file *j, weft_job_def *def, const weft_schema *schema,
                               weft_err *err)
 {
@@ -360,6 +404,7 @@ static weft_status with_schema(const job_file *j, weft_job_def *def, const weft_
 static weft_status finish(const job_file *j, weft_job_def *def, weft_err *err)
 {
     fit_defaults(j, def);
+    WEFT_TRY(fit_schedule(j, def, err));
     if (def->has_init_version && weft_yaml_line_of(&j->lines, "init.seed")) {
         return whole_error(j, WEFT_E_INVALID, "init.version: give it or init.seed, not both", err);
     }

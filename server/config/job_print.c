@@ -52,23 +52,38 @@ static weft_status add_numbers(weft_buf *out, const char *const *names, const do
     return WEFT_OK;
 }
 
+static weft_status add_schedule(const weft_plan *p, weft_buf *out, weft_err *err)
+{
+    WEFT_TRY(weft_buf_addf(out, err, "  schedule: %s\n", weft_schedule_name(p->schedule)));
+    if (p->schedule != WEFT_SCHEDULE_CONSTANT) {
+        WEFT_TRY(weft_buf_addf(out, err, "  schedule_rounds: %" PRIu32 "\n", p->schedule_rounds));
+        WEFT_TRY(add_number(out, "schedule_factor", p->schedule_factor, err));
+    }
+    WEFT_TRY(add_number(out, "warmup_rounds", p->warmup_rounds, err));
+    WEFT_TRY(add_number(out, "clip_gradient", p->clip_gradient, err));
+    return weft_buf_addf(out, err, "  early_stop: %" PRIu32 "\n", p->early_stop);
+}
+
 static weft_status add_train(const weft_plan *p, weft_buf *out, weft_err *err)
 {
     static const char *const names[] = {"learning_rate", "momentum", "weight_decay", "beta1",
                                         "beta2",         "epsilon",  "prox_mu"};
     const double values[] = {p->learning_rate, p->momentum, p->weight_decay, p->beta1,
                              p->beta2,         p->epsilon,  p->prox_mu};
-    WEFT_TRY(weft_buf_addf(out, err, "train:\n  optimizer: %s\n",
-                           p->optimizer == WEFT_OPTIMIZER_ADAM ? "adam" : "sgd"));
+    WEFT_TRY(
+        weft_buf_addf(out, err, "train:\n  optimizer: %s\n", weft_optimizer_name(p->optimizer)));
     WEFT_TRY(add_numbers(out, names, values, sizeof values / sizeof *values, err));
     if (p->batch_size) {
         WEFT_TRY(weft_buf_addf(out, err, "  batch_size: %" PRIu32 "\n", p->batch_size));
     } else {
         WEFT_TRY(weft_buf_addf(out, err, "  batch_size: all\n"));
     }
-    return weft_buf_addf(out, err, "  epochs: %" PRIu32 "\n  seed: %" PRIu64 "\n  numerics: %s\n",
-                         p->epochs, p->seed,
-                         p->numerics == WEFT_NUMERICS_PORTABLE ? "portable" : "fast");
+    WEFT_TRY(weft_buf_addf(out, err, "  epochs: %" PRIu32 "\n  seed: %" PRIu64 "\n  numerics: %s\n",
+                           p->epochs, p->seed, weft_numerics_name(p->numerics)));
+    WEFT_TRY(add_schedule(p, out, err));
+    return weft_buf_addf(
+        out, err, "  augment_shift: %" PRIu32 "\n  augment_crop: %" PRIu32 "\n  augment_flip: %s\n",
+        p->augment_shift, p->augment_crop, p->augment_flip ? "true" : "false");
 }
 
 static weft_status add_round(const weft_job_def *def, weft_buf *out, weft_err *err)

@@ -240,13 +240,22 @@ static bool same_text(const char *a, const char *b)
     return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+static bool same_augmentation(const weft_plan *a, const weft_plan *b)
+{
+    return a->augment_shift == b->augment_shift && a->augment_crop == b->augment_crop &&
+           a->augment_flip == b->augment_flip;
+}
+
 static bool same_plan(const weft_plan *a, const weft_plan *b)
 {
     return a->optimizer == b->optimizer && a->learning_rate == b->learning_rate &&
            a->momentum == b->momentum && a->weight_decay == b->weight_decay &&
            a->beta1 == b->beta1 && a->beta2 == b->beta2 && a->epsilon == b->epsilon &&
            a->prox_mu == b->prox_mu && a->batch_size == b->batch_size && a->epochs == b->epochs &&
-           a->seed == b->seed && a->numerics == b->numerics;
+           a->seed == b->seed && a->numerics == b->numerics && a->schedule == b->schedule &&
+           a->schedule_rounds == b->schedule_rounds && a->schedule_factor == b->schedule_factor &&
+           a->warmup_rounds == b->warmup_rounds && a->clip_gradient == b->clip_gradient &&
+           a->early_stop == b->early_stop && same_augmentation(a, b);
 }
 
 static bool same_policy(const weft_job_def *a, const weft_job_def *b)

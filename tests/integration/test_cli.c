@@ -286,15 +286,62 @@ static void test_plan__numbers_of_the_2nn(void **state)
     assert_int_equal(number(plan, "round_up_bytes"), 12 * up);
     assert_int_equal(number(plan, "coordinator_memory_bytes"), 2 * 796840 + up);
     assert_int_equal(number(plan, "rounds"), 100);
+    const json_t *training = json_object_get(plan, "training");
+    assert_int_equal(number(training, "parameters_bytes"), 796840);
+    assert_int_equal(number(training, "optimizer_bytes"), 0); /* plain SGD changes the weights */
+    assert_int_equal(number(plan, "client_memory_bytes"),
+                     2 * 796840 + number(training, "activations_bytes") +
+                         number(training, "scratch_bytes"));
     json_decref(plan);
     e = RUN("job", "plan", file);
     assert_int_equal(e->status, 0);
+    assert_says(e->out, "sgd, batch 10, 1 epoch, numerics fast");
+    assert_says(e->out, "0.1, the same in all rounds");
+    assert_says(e->out, "1.6 MB weights and base, 0 B optimizer");
     assert_says(e->out, "199,210 parameters in 6 tensors, 796.8 kB");
     assert_says(e->out, "12 clients asked, 10 wanted, at least 5 needed");
     assert_says(e->out, "after 100 rounds, or when accuracy reaches 0.97");
     e = RUN("job", "plan", file, "--format", "jsonl");
     assert_int_equal(e->status, 0);
     assert_ptr_equal(strchr(e->out, '\n'), e->out + strlen(e->out) - 1); /* one line */
+}
+
+/* What a plan may say besides: each in the text and in JSON, and the memory that it takes. */
+static void test_plan__how_training_goes(void **state)
+{
+    (void)state;
+    const char *file =
+        write_job("course.yaml",
+                  "name: course\ndataset: d\nmodel: |\n  input 8x8x1\n  flatten\n  dense units=10\n"
+                  "  loss softmax_cross_entropy\n"
+                  "train: {optimizer: adam, learning_rate: 0.01, batch_size: 4, epochs: 9, "
+                  "schedule: cosine,\n"
+                  "  schedule_factor: 0.25, warmup_rounds: 2, clip_gradient: 1.5, early_stop: 3,\n"
+                  "  augment_shift: 2, augment_crop: 1, augment_flip: true}\n"
+                  "round: {target: 3, minimum: 3}\nstop: {rounds: 40}\n");
+    const ended *e = RUN("job", "plan", file);
+    assert_int_equal(e->status, 0);
+    assert_says(e->out,
+                "adam, batch 4, 9 epochs, fewer after 3 without a lower loss, gradients up to "
+                "norm 1.5, numerics fast");
+    assert_says(e->out, "0.01, a cosine down to 0.25 of it within 40 rounds, rising from 0 for 2 "
+                        "rounds");
+    assert_says(e->out, "images cut by up to 1 pixels, moved by up to 2, half of them mirrored");
+    e = RUN("job", "plan", file, "--format", "json");
+    assert_int_equal(e->status, 0);
+    json_t *plan = json_loads(e->out, 0, NULL);
+    const json_t *training = json_object_get(plan, "training");
+    assert_string_equal(json_string_value(json_object_get(training, "schedule")), "cosine");
+    assert_int_equal(number(training, "schedule_rounds"), 40);
+    assert_true(json_real_value(json_object_get(training, "schedule_factor")) == 0.25);
+    assert_true(json_real_value(json_object_get(training, "warmup_rounds")) == 2.0);
+    assert_true(json_real_value(json_object_get(training, "clip_gradient")) == 1.5);
+    assert_int_equal(number(training, "early_stop"), 3);
+    assert_int_equal(number(training, "augment_shift"), 2);
+    assert_true(json_is_true(json_object_get(training, "augment_flip")));
+    /* the gradient and two moments */
+    assert_int_equal(number(training, "optimizer_bytes"), 3 * number(plan, "model_bytes"));
+    json_decref(plan);
 }
 
 /* Six clients: the complete graph; one colluder against a lying coordinator. */
@@ -358,6 +405,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_status__times_out_with_3),
         cmocka_unit_test(test_status__broken_keys_are_named),
         cmocka_unit_test(test_plan__numbers_of_the_2nn),
+        cmocka_unit_test(test_plan__how_training_goes),
         cmocka_unit_test(test_plan__who_must_answer_in_a_secure_job),
         cmocka_unit_test(test_plan__mistakes_have_file_and_line),
     };

@@ -20,7 +20,7 @@ static const struct {
     size_t now;
 } structs[] = {
     {"weft_error", 272, sizeof(weft_error)},
-    {"weft_task_info", 152, sizeof(weft_task_info)},
+    {"weft_task_info", 208, sizeof(weft_task_info)},
     {"weft_task_result", 792, sizeof(weft_task_result)},
     {"weft_trainer", 24, sizeof(weft_trainer)},
     {"weft_dataset", 32, sizeof(weft_dataset)},

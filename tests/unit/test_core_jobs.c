@@ -31,6 +31,31 @@ static void test_submit__again_answers_the_same_job(void **state)
     fix_done(&f);
 }
 
+/* Each field of a plan makes another definition. */
+static void test_submit__compares_the_whole_plan(void **state)
+{
+    (void)state;
+    core_fixture f;
+    fix_init(&f);
+    (void)fix_submit(&f, "job");
+    const weft_plan plan = f.def.plan;
+#define DIFFERS(change)                                                                            \
+    do {                                                                                           \
+        f.def.plan = plan;                                                                         \
+        change;                                                                                    \
+        assert_int_equal(submit(&f).status, WEFT_E_CONFLICT);                                      \
+    } while (0)
+    DIFFERS(f.def.plan.momentum = 0.5);
+    DIFFERS(f.def.plan.seed++);
+    DIFFERS(f.def.plan.numerics = WEFT_NUMERICS_PORTABLE);
+    DIFFERS((f.def.plan.schedule = WEFT_SCHEDULE_STEP, f.def.plan.schedule_rounds = 1));
+    DIFFERS(f.def.plan.warmup_rounds = 1.0);
+    DIFFERS(f.def.plan.clip_gradient = 1.0);
+    DIFFERS(f.def.plan.early_stop = 1);
+#undef DIFFERS
+    fix_done(&f);
+}
+
 static void test_submit__refuses_what_cannot_run(void **state)
 {
     (void)state;
@@ -963,6 +988,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_submit__again_answers_the_same_job),
+        cmocka_unit_test(test_submit__compares_the_whole_plan),
         cmocka_unit_test(test_submit__refuses_what_cannot_run),
         cmocka_unit_test(test_submit__counts_jobs_that_have_not_ended),
         cmocka_unit_test(test_evaluation__averages_what_clients_report),

@@ -77,13 +77,16 @@ static void test_job_yaml_parse__every_field(void **state)
                "  target num classes=2 positive_above=0\n"
                "model: |\n"
                "  # the features\n"
-               "  input 3\n"
+               "  input 3x1x1\n"
+               "  flatten\n"
                "  dense units=2 init=zero\n"
                "  loss softmax_cross_entropy\n"
                "train: {optimizer: adam, learning_rate: 1e-3, momentum: 0.5, weight_decay: 0.01,\n"
                "  beta1: 0.8, beta2: 0.9, epsilon: 1e-6, batch_size: all, epochs: 7, seed: "
                "18446744073709551615,\n"
-               "  prox_mu: 0.25, numerics: portable}\n"
+               "  prox_mu: 0.25, numerics: portable, schedule: step, schedule_rounds: 9,\n"
+               "  schedule_factor: 0.75, warmup_rounds: 1.5, clip_gradient: 2.5, early_stop: 3,\n"
+               "  augment_shift: 2, augment_crop: 0, augment_flip: on}\n"
                "round: {target: 4, minimum: 3, over_selection: 2.5, deadline: 90s, lease: 1500ms,\n"
                "  max_attempts: 9, backoff: 0s, selection_window: 2m}\n"
                "aggregation: {method: fedavg, clip_norm: 12.5, max_examples: 2147483648, "
@@ -103,6 +106,10 @@ static void test_job_yaml_parse__every_field(void **state)
     assert_true(def.plan.epsilon == 1e-6 && def.plan.batch_size == 0 && def.plan.epochs == 7);
     assert_true(def.plan.seed == UINT64_MAX && def.plan.prox_mu == 0.25);
     assert_int_equal(def.plan.numerics, WEFT_NUMERICS_PORTABLE);
+    assert_true(def.plan.schedule == WEFT_SCHEDULE_STEP && def.plan.schedule_rounds == 9);
+    assert_true(def.plan.schedule_factor == 0.75 && def.plan.warmup_rounds == 1.5);
+    assert_true(def.plan.clip_gradient == 2.5 && def.plan.early_stop == 3);
+    assert_true(def.plan.augment_shift == 2 && def.plan.augment_crop == 0 && def.plan.augment_flip);
     assert_true(def.target == 4 && def.minimum == 3 && def.over_selection == 2.5);
     assert_true(def.deadline_ms == 90000 && def.lease_ms == 1500 && def.max_attempts == 9);
     assert_true(def.backoff_ms == 0 && def.selection_window_ms == 120000);
@@ -128,6 +135,12 @@ static void test_job_yaml_parse__defaults_give_way(void **state)
     assert_int_equal(def.minimum, 1);
     assert_int_equal(def.lease_ms, 30000);
     assert_int_equal(def.plan.numerics, WEFT_NUMERICS_FAST);
+    weft_job_def_done(&def, &weft_alloc_std);
+    def = parsed(HEAD "train: {schedule: cosine}\nstop: {rounds: 70}\n"); /* as long as the job */
+    assert_true(def.plan.schedule_rounds == 70 && def.plan.schedule_factor == 0.0);
+    weft_job_def_done(&def, &weft_alloc_std);
+    def = parsed(HEAD "train: {schedule: step, schedule_rounds: 5}\n");
+    assert_true(def.plan.schedule_rounds == 5 && def.plan.schedule_factor == 0.1);
     weft_job_def_done(&def, &weft_alloc_std);
 }
 
@@ -193,6 +206,11 @@ static void test_job_yaml_print__parses_to_the_same(void **state)
                       "init: {version: "
                       "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff}\n");
     assert_round_trip(&def);
+    def = parsed("name: j\ndataset: d\nmodel: |\n  input 4x4x1\n  flatten\n  dense units=2\n"
+                 "  loss softmax_cross_entropy weights=1,2.5\n  metrics auc recall\n"
+                 "train: {schedule: cosine, schedule_factor: 0.01, warmup_rounds: 0.3,\n"
+                 "  clip_gradient: 1e-3, early_stop: 2, augment_crop: 3, augment_flip: true}\n");
+    assert_round_trip(&def);
     def = parsed("name: 12\ndataset: 'null'\ntask: stats\ndata: |\n"
                  "  csv delimiter=tab comment=%\n"
                  "  column \"a, b\" numeric mean=0.1 std=1e-300\n"
@@ -238,6 +256,28 @@ static void test_job_yaml_parse__each_mistake_with_its_line(void **state)
          "job.yaml:7: train.learning_rate: \"nan\" is not a number"},
         {HEAD "train: {optimizer: adamw}\n",
          "job.yaml:7: train.optimizer: \"adamw\" is none of: sgd, adam"},
+        {HEAD "train: {schedule: linear}\n",
+         "job.yaml:7: train.schedule: \"linear\" is none of: constant, step, cosine"},
+        {HEAD "train:\n  epochs: 1\n  schedule: step\n",
+         "job.yaml:9: schedule: step needs schedule_rounds, the rounds between two steps"},
+        {HEAD "train:\n  epochs: 1\n  schedule_factor: 0.5\n",
+         "job.yaml:9: schedule_factor: there is no schedule: say schedule: step or cosine"},
+        {HEAD "train:\n  schedule: constant\n  schedule_rounds: 5\n",
+         "job.yaml:9: schedule_rounds: there is no schedule: say schedule: step or cosine"},
+        {HEAD "train: {schedule: step, schedule_rounds: 0}\n",
+         "job.yaml:7: train.schedule_rounds: 0 is out of range (1 to 1000000)"},
+        {HEAD "train: {schedule_factor: 1.5}\n",
+         "job.yaml:7: train.schedule_factor: 1.5 is out of range (0 to 1)"},
+        {HEAD "train: {warmup_rounds: -1}\n",
+         "job.yaml:7: train.warmup_rounds: -1 is out of range (0 to 1000000)"},
+        {HEAD "train: {clip_gradient: 1e7}\n",
+         "job.yaml:7: train.clip_gradient: 1e7 is out of range (0 to 1000000)"},
+        {HEAD "train: {early_stop: 10001}\n",
+         "job.yaml:7: train.early_stop: 10001 is out of range (0 to 10000)"},
+        {HEAD "train: {augment_shift: 1025}\n",
+         "job.yaml:7: train.augment_shift: 1025 is out of range (0 to 1024)"},
+        {HEAD "train:\n  epochs: 1\n  augment_flip: yes\n",
+         "job.yaml:9: augment_flip is of images, the model takes none"},
         {HEAD "train: 7\n", "job.yaml:7: train: is a value: a section of fields is expected"},
         {HEAD "seed: {a: 1}\n", "job.yaml:7: seed: is a section: a value is expected"},
         {HEAD "round: [1]\n", "job.yaml:7: a list: a value or a section is expected"},

@@ -534,6 +534,60 @@ static void test_layout_init_weights__has_the_papers_variances(void **state)
     weft_spec_free(spec);
 }
 
+static void test_plan_check__what_a_schedule_needs(void **state)
+{
+    (void)state;
+    weft_err err = WEFT_ERR_INIT;
+    weft_plan p = WEFT_PLAN_INIT;
+    p.schedule = WEFT_SCHEDULE_COSINE;
+    assert_int_equal(weft_plan_check(&p, &err), WEFT_E_INVALID);
+    assert_string_equal(err.msg, "schedule_rounds is 0, outside [1, 1000000]");
+    p.schedule_rounds = 1000000;
+    p.schedule_factor = 1.0;
+    assert_ok(weft_plan_check(&p, &assert_err));
+    p.schedule_rounds++;
+    assert_int_equal(weft_plan_check(&p, NULL), WEFT_E_INVALID);
+    p.schedule_rounds = 1;
+    p.schedule_factor = 1.5;
+    assert_int_equal(weft_plan_check(&p, NULL), WEFT_E_INVALID);
+}
+
+static void refuse_model(const weft_plan *plan, const char *text, const char *message)
+{
+    weft_spec *spec = NULL;
+    weft_err err = WEFT_ERR_INIT;
+    assert_ok(weft_spec_parse(&spec, text, strlen(text), &weft_alloc_std, &assert_err));
+    const weft_status status = weft_plan_check_model(plan, spec, &err);
+    weft_spec_free(spec);
+    assert_string_equal(err.msg, message);
+    assert_int_equal(status, message[0] ? WEFT_E_INVALID : WEFT_OK);
+}
+
+static void test_plan_check_model__augments_images_only(void **state)
+{
+    (void)state;
+    static const char image[] = "input 6x5x1\nflatten\ndense units=2\nloss softmax_cross_entropy\n";
+    static const char table[] = "input 9\ndense units=2\nloss softmax_cross_entropy\n";
+    weft_plan plan = WEFT_PLAN_INIT;
+    assert_false(weft_plan_augments(&plan));
+    refuse_model(&plan, table, "");
+    plan.augment_flip = true;
+    assert_true(weft_plan_augments(&plan));
+    refuse_model(&plan, image, "");
+    refuse_model(&plan, "tensor a 3\n", "");
+    refuse_model(&plan, table, "augment_flip is of images, the model takes none");
+    plan.augment_crop = 4;
+    refuse_model(&plan, image, "");
+    refuse_model(&plan, table, "augment_crop is of images, the model takes none");
+    plan.augment_crop = 5;
+    refuse_model(&plan, image, "augment_crop is 5, the images are 6x5");
+    plan.augment_shift = 1;
+    refuse_model(&plan,
+                 "input tokens=4 vocab=3\nembedding dims=2\nlast\ndense units=2\n"
+                 "loss softmax_cross_entropy\n",
+                 "augment_shift is of images, the model takes none");
+}
+
 static void test_plan_check__ranges(void **state)
 {
     (void)state;
@@ -554,6 +608,22 @@ static void test_plan_check__ranges(void **state)
         p.field = (value);                                                                         \
         assert_ok(weft_plan_check(&p, &assert_err));                                               \
     } while (0)
+    REFUSED(schedule, (weft_schedule)3);
+    REFUSED(schedule, (weft_schedule)-1);
+    REFUSED(schedule_rounds, 1); /* without a schedule there are none */
+    REFUSED(schedule_factor, 0.5);
+    REFUSED(warmup_rounds, -0.5);
+    REFUSED(warmup_rounds, 1000000.5);
+    ACCEPTED(warmup_rounds, 0.5);
+    REFUSED(clip_gradient, nan(""));
+    REFUSED(clip_gradient, -1.0);
+    ACCEPTED(clip_gradient, 1e6);
+    REFUSED(early_stop, 10001);
+    ACCEPTED(early_stop, 10000);
+    REFUSED(augment_shift, 1025);
+    ACCEPTED(augment_shift, 1024);
+    REFUSED(augment_crop, 1025);
+    ACCEPTED(augment_crop, 1024);
     REFUSED(optimizer, (weft_optimizer)3);
     REFUSED(learning_rate, 0.0);
     REFUSED(learning_rate, nan(""));
@@ -873,6 +943,8 @@ int main(void)
         cmocka_unit_test(test_layout_new__of_plain_tensors_and_without_bias),
         cmocka_unit_test(test_layout_new__every_allocation_may_fail),
         cmocka_unit_test(test_layout_init_weights__has_the_papers_variances),
+        cmocka_unit_test(test_plan_check__what_a_schedule_needs),
+        cmocka_unit_test(test_plan_check_model__augments_images_only),
         cmocka_unit_test(test_plan_check__ranges),
         cmocka_unit_test(test_job_def_check__names_the_field),
         cmocka_unit_test(test_job_def_cohort__rounds_up_and_is_limited),

@@ -220,12 +220,6 @@ static void test_augment__moves_mirrors_and_crops(void **state)
             assert_true(i % C == 0 || fabs((double)(x[i] - x[i - 1]) - 1.0) < 1e-4);
         }
     }
-    weft_err err = WEFT_ERR_INIT;
-    plan.augment_crop = 5;
-    assert_int_equal(weft_augment_check(&plan, &shape, &err), WEFT_E_INVALID);
-    assert_string_equal(err.msg, "augment_crop is 5, the images are 6x5");
-    const weft_shape features = {1, 1, 1, 9};
-    assert_int_equal(weft_augment_check(&plan, &features, NULL), WEFT_E_INVALID);
 }
 
 /* ---- metrics --------------------------------------------------------------------------------- */

@@ -304,6 +304,60 @@ static void test_trainer__stops_when_the_client_says_so(void **state)
     weft_nn_data_close(data);
 }
 
+/* The task's course of training reaches the engine; a host of before it had one trains on. */
+static void test_trainer__follows_the_schedule_of_the_round(void **state)
+{
+    (void)state;
+    examples e;
+    examples_init(&e);
+    weft_nn_data *data = NULL;
+    float base[N_PARAMS];
+    float w[N_PARAMS];
+    float plain[N_PARAMS];
+    weft_task_result r;
+    char message[256];
+    init_weights(base);
+    assert_api_ok(weft_nn_data_from_arrays(&data, &e.arrays, NULL, &api_error));
+    weft_task_info task = task_of(WEFT_TASK_KIND_TRAIN);
+    memcpy(plain, base, sizeof plain);
+    assert_int_equal(run(data, &task, plain, &r, message), WEFT_OK);
+    /* a step to nothing after the first round */
+    task.schedule = "step";
+    task.schedule_rounds = 1;
+    memcpy(w, base, sizeof w);
+    assert_int_equal(run(data, &task, w, &r, message), WEFT_OK);
+    assert_memory_equal(w, plain, sizeof w);
+    task.round = 2;
+    memcpy(w, base, sizeof w);
+    assert_int_equal(run(data, &task, w, &r, message), WEFT_OK);
+    assert_memory_equal(w, base, sizeof w);
+    /* a libweft of before schedules sends a smaller struct, what lies behind is not looked at */
+    weft_task_info older = task;
+    older.size = offsetof(weft_task_info, schedule);
+    memcpy(w, base, sizeof w);
+    assert_int_equal(run(data, &older, w, &r, message), WEFT_OK);
+    assert_memory_equal(w, plain, sizeof w);
+    /* the norm of each batch's gradient bounds how far 160 steps go */
+    task.schedule = "constant";
+    task.schedule_rounds = 0;
+    task.clip_gradient = 1e-3;
+    memcpy(w, base, sizeof w);
+    assert_int_equal(run(data, &task, w, &r, message), WEFT_OK);
+    double moved = 0.0;
+    for (int i = 0; i < N_PARAMS; i++) {
+        moved += ((double)w[i] - (double)base[i]) * ((double)w[i] - (double)base[i]);
+    }
+    assert_true(moved > 0.0 && moved <= (160 * 0.3 * 1.001e-3) * (160 * 0.3 * 1.001e-3));
+    task.clip_gradient = 0.0;
+    task.augment_flip = 1;
+    assert_refused(data, &task, w, WEFT_E_INVALID,
+                   "augment_flip is of images, the model takes none");
+    task.schedule = "linear";
+    assert_refused(data, &task, w, WEFT_E_INVALID,
+                   "the schedule linear is none of constant, step, cosine");
+    weft_nn_data_close(data);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static const char plain_schema[] = "column a numeric\ncolumn b numeric\ntarget above classes=2\n";
@@ -573,6 +627,7 @@ static void test_shape__of_a_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_trainer__follows_the_schedule_of_the_round),
         cmocka_unit_test(test_trainer__trains_and_evaluates_on_what_was_held_out),
         cmocka_unit_test(test_data_from_arrays__splits_by_seed_without_overlap),
         cmocka_unit_test(test_data_from_arrays__refuses_what_is_no_data_set),

@@ -98,6 +98,19 @@ typedef struct weft_task_info {
     size_t n_params; /* float32 values in the flat weight vector */
     /* "fast", or "portable": the same bits on every processor, for trainers that can */
     const char *numerics;
+    /* Of the learning rate over the rounds: "constant", "step" (times schedule_factor after each
+     * schedule_rounds) or "cosine" (down to schedule_factor of it within schedule_rounds). Time
+     * runs on within a round: half of round 5 is at 4.5. */
+    const char *schedule;
+    double schedule_factor;
+    double warmup_rounds; /* it rises from 0 for so long; 0: not */
+    double clip_gradient; /* largest norm of a batch's gradient; 0: any */
+    uint32_t schedule_rounds;
+    uint32_t early_stop;    /* end after so many epochs without a lower loss; 0: never */
+    uint32_t augment_shift; /* images move by up to so many pixels */
+    uint32_t augment_crop;  /* up to so many rows and columns are cut off, the rest enlarged */
+    int augment_flip;       /* nonzero: every second image is mirrored, left for right */
+    uint32_t reserved;      /* 0 */
 } weft_task_info;
 
 /** How a trainer reports progress and learns that it should stop; valid during the call. */

@@ -4,26 +4,6 @@
 
 #include <string.h>
 
-bool weft_augment_wanted(const weft_plan *plan)
-{
-    return plan->augment_shift > 0 || plan->augment_crop > 0 || plan->augment_flip;
-}
-
-weft_status weft_augment_check(const weft_plan *plan, const weft_shape *input, weft_err *err)
-{
-    if (!weft_augment_wanted(plan)) {
-        return WEFT_OK;
-    }
-    if (input->rank != 3) {
-        WEFT_FAIL(err, WEFT_E_INVALID, "augmentation is of images, the model takes none");
-    }
-    if (plan->augment_crop >= input->h || plan->augment_crop >= input->w) {
-        WEFT_FAIL(err, WEFT_E_INVALID, "augment_crop is %u, the images are %ux%u",
-                  plan->augment_crop, input->h, input->w);
-    }
-    return WEFT_OK;
-}
-
 /* What was drawn for one image. */
 typedef struct draw {
     uint32_t cut;        /* the window is this much smaller than the image */

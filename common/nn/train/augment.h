@@ -10,14 +10,9 @@
 #include "model/plan.h"
 #include "model/spec.h"
 
-bool weft_augment_wanted(const weft_plan *plan);
-
-/** WEFT_E_INVALID the input is no image, or the crop leaves nothing of it. */
-WEFT_NODISCARD weft_status weft_augment_check(const weft_plan *plan, const weft_shape *input,
-                                              weft_err *err);
-
 /**
  * Change one image.
+ * @param plan    checked, also for the model that takes the image (weft_plan_check_model).
  * @param x       [h][w][c], in place.
  * @param before  [h][w][c], scratch.
  * @param rng     five draws are taken, whatever is wanted: one image's do not move the next one's.

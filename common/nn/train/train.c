@@ -135,7 +135,7 @@ weft_status weft_train(weft_train_result *ret, weft_trainer_state *state, float 
     weft_run r = {.state = state, .source = source, .control = control, .err = err};
     WEFT_TRY(weft_plan_check(plan, err));
     WEFT_TRY(weft_run_check_data(&r));
-    WEFT_TRY(weft_augment_check(plan, &state->spec->input, err));
+    WEFT_TRY(weft_plan_check_model(plan, state->spec, err));
     const uint32_t n = (uint32_t)source->n_examples;
     const uint32_t batch_size =
         plan->batch_size == 0 || plan->batch_size > n ? n : plan->batch_size;
@@ -155,7 +155,7 @@ weft_status weft_train(weft_train_result *ret, weft_trainer_state *state, float 
     r.net = state->trainer;
     WEFT_TRY(weft_run_prepare(&r));
     WEFT_TRY(reserve_optimizer(&r, &job, batch_size));
-    if (weft_augment_wanted(plan)) {
+    if (weft_plan_augments(plan)) {
         WEFT_TRY(weft_run_reserve(state, &state->image, source->n_features, sizeof(float), err));
         r.augment = plan;
         weft_rng_init(&r.augment_rng, seed, augment_stream);
