@@ -2,6 +2,8 @@
 /* SQLite connections, cached statements, and their errors in our words. */
 #include "store/db_priv.h"
 
+#include "store/ledger_priv.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -75,6 +77,7 @@ static weft_status set_up(weft_db *db, const weft_db_options *options, weft_err 
 {
     (void)sqlite3_extended_result_codes(db->handle, 1); /* cannot fail on an open connection */
     (void)sqlite3_busy_timeout(db->handle, (int)options->busy_timeout_ms); /* nor can this */
+    WEFT_TRY(weft_ledger_functions(db, err));
     if (options->read_only) {
         return weft_db_exec(db, "PRAGMA query_only=ON; PRAGMA trusted_schema=OFF", err);
     }

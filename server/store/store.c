@@ -3,6 +3,7 @@
 #include "store/store.h"
 
 #include "base/file.h"
+#include "store/ledger_priv.h"
 #include "store/schema_priv.h"
 #include "store/store_priv.h"
 
@@ -71,7 +72,7 @@ static weft_status open_main(weft_store *store, const weft_store_options *option
     int64_t logical_ms = 0;
     WEFT_TRY(weft_db_int(&store->main, "SELECT logical_ms FROM clock", &logical_ms, err));
     store->logical_ms = (uint64_t)logical_ms;
-    return WEFT_OK;
+    return weft_ledger_load(&store->ledger, &store->main, err);
 }
 
 static weft_status open_all(weft_store *store, const weft_store_options *options, weft_err *err)
@@ -174,9 +175,11 @@ void weft_store_rollback(weft_store *store)
     store->in_batch = false;
 }
 
-static weft_status commit(weft_store *store, uint64_t logical_ms, weft_err *err)
+static weft_status commit(weft_store *store, uint64_t logical_ms, weft_merkle_edge *ret_ledger,
+                          weft_err *err)
 {
     weft_query q;
+    WEFT_TRY(weft_ledger_seal(store, ret_ledger, err));
     WEFT_TRY(weft_store_write(&q, store, "UPDATE clock SET logical_ms = ? WHERE id = 1", err));
     weft_query_add_u64(&q, logical_ms);
     WEFT_TRY(weft_store_run(&q, store, err));
@@ -188,13 +191,15 @@ weft_status weft_store_commit(weft_store *store, uint64_t logical_now_ms, weft_e
 {
     const uint64_t logical_ms =
         logical_now_ms > store->logical_ms ? logical_now_ms : store->logical_ms;
-    const weft_status status = commit(store, logical_ms, err);
+    weft_merkle_edge ledger;
+    const weft_status status = commit(store, logical_ms, &ledger, err);
     if (status != WEFT_OK) {
         weft_store_rollback(store);
         return status;
     }
     store->in_batch = false;
     store->logical_ms = logical_ms;
+    store->ledger = ledger;
     return WEFT_OK;
 }
 

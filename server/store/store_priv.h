@@ -3,6 +3,7 @@
 #ifndef WEFT_STORE_PRIV_H
 #define WEFT_STORE_PRIV_H
 
+#include "ledger/merkle.h"
 #include "store/db_priv.h"
 #include "store/store.h"
 
@@ -33,7 +34,8 @@ struct weft_store {
     bool in_batch;  /* between begin and commit or rollback */
     bool broken;    /* a statement of this batch failed: it cannot be committed */
     int64_t batch_unix_ms;
-    uint64_t logical_ms; /* of the newest commit */
+    uint64_t logical_ms;     /* of the newest commit */
+    weft_merkle_edge ledger; /* of the newest commit */
     weft_models models;
 };
 
