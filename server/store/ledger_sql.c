@@ -12,13 +12,15 @@
     ".dataset, 'definition', " HEX("weft_sha256(" p ".definition)") ", 'created_unix_ms', " p      \
                                                                     ".created_unix_ms)"
 #define ROUND_RECORD(p)                                                                            \
-    "weft_record('kind', 'round', 'job', " JOB_OF(                                                 \
-        p) ", 'round', " p ".round, 'attempt', " p                                                 \
-           ".attempt, 'base', " HEX("(SELECT base FROM round r WHERE r.job_id = " p                \
-                                    ".job_id AND r.round = " p ".round AND r.attempt = " p         \
-                                    ".attempt)") ", 'n_eligible', " p                              \
-                                                 ".n, 'eligible', " HEX("weft_sha256(" p           \
-                                                                        ".clients)") ")"
+    "weft_record('kind', 'round', 'job_id', " p ".job_id, 'round', " p ".round, 'attempt', " p     \
+    ".attempt, 'base', " HEX(p ".base") ", 'opened_unix_ms', " p ".opened_unix_ms)"
+#define ELIGIBLE_RECORD(p)                                                                         \
+    "weft_record('kind', 'eligible', 'job_id', " p ".job_id, 'round', " p ".round, 'attempt', " p  \
+    ".attempt, 'n', " p ".n, 'clients', " HEX("weft_sha256(" p ".clients)") ")"
+#define EPOCH_RECORD(p)                                                                            \
+    "weft_record('kind', 'epoch', 'epoch', " p ".epoch_id, 'unix_ms', " p                          \
+    ".unix_ms, 'first_job_id', " p ".first_job_id, 'first_assignment_id', " p                      \
+    ".first_assignment_id)"
 #define UPDATE_RECORD(p)                                                                           \
     "weft_record('kind', 'update', 'assignment', " p ".assignment_id, 'job', " JOB_OF(             \
         p) ", 'round', " p ".round, 'client', " p                                                  \
@@ -26,12 +28,11 @@
                                                          ".n_examples, 'accepted_unix_ms', " p     \
                                                          ".accepted_unix_ms)"
 #define ROUND_END_RECORD(p)                                                                        \
-    "weft_record('kind', 'round_end', 'job', " JOB_OF(                                             \
-        p) ", 'round', " p ".round, 'attempt', " p ".attempt, 'state', iif(" p                     \
-           ".state = 4, 'done', 'failed'), 'reason', " p ".reason, 'accepted', " p                 \
-           ".accepted, 'n_examples', " p                                                           \
-           ".n_examples, 'version', " HEX("ifnull(" p ".version, '')") ", 'closed_unix_ms', " p    \
-                                                                       ".closed_unix_ms)"
+    "weft_record('kind', 'round_end', 'job_id', " p ".job_id, 'round', " p ".round, 'attempt', " p \
+    ".attempt, 'state', iif(" p ".state = 4, 'done', 'failed'), 'reason', " p                      \
+    ".reason, 'accepted', " p ".accepted, 'n_examples', " p                                        \
+    ".n_examples, 'version', " HEX("ifnull(" p ".version, '')") ", 'closed_unix_ms', " p           \
+                                                                ".closed_unix_ms)"
 #define VERSION_RECORD(p)                                                                          \
     "weft_record('kind', 'version', 'version', " HEX(p ".digest") ", 'parent', " HEX(              \
         "ifnull(" p ".parent, '')") ", 'job_id', " p ".job_id, 'round', " p ".round, 'bytes', " p  \
@@ -53,20 +54,27 @@
 #define JOB_ROWS                                                                                   \
     "SELECT " JOB_RECORD("x") " AS record, NULL AS assignment_id, 'job ' || x.name AS what FROM "  \
                               "job x ORDER BY x.job_id"
+#define ROUND_OF(p)                                                                                \
+    "'job ' || " p ".job_id || ', round ' || " p ".round || ', attempt ' || " p ".attempt AS what"
 #define ROUND_ROWS                                                                                 \
-    "SELECT " ROUND_RECORD("x") " AS record, NULL AS assignment_id, 'the eligible set of job ' "   \
-                                "|| x.job_id || ', round ' ||"                                     \
-                                " x.round || ', attempt ' || x.attempt AS what FROM eligible x "   \
-                                "ORDER BY x.job_id, x.round, x.attempt"
+    "SELECT " ROUND_RECORD("x") " AS record, NULL AS assignment_id, " ROUND_OF(                    \
+        "x") " FROM round x"                                                                       \
+             " ORDER BY x.job_id, x.round, x.attempt"
+#define ELIGIBLE_ROWS                                                                              \
+    "SELECT " ELIGIBLE_RECORD("x") " AS record, NULL AS assignment_id, 'the eligible set of ' "    \
+                                   "|| " ROUND_OF("x") " FROM eligible x ORDER BY x.job_id, "      \
+                                                       "x.round, x.attempt"
+#define EPOCH_ROWS                                                                                 \
+    "SELECT " EPOCH_RECORD(                                                                        \
+        "x") " AS record, NULL AS assignment_id, 'epoch ' || x.epoch_id AS what"                   \
+             " FROM epoch x ORDER BY x.epoch_id"
 #define UPDATE_ROWS                                                                                \
     "SELECT " UPDATE_RECORD("x") " AS record, x.assignment_id AS assignment_id, 'assignment ' || " \
                                  "x.assignment_id AS what"                                         \
                                  " FROM assignment x WHERE x.state = 2 ORDER BY x.assignment_id"
 #define ROUND_END_ROWS                                                                             \
-    "SELECT " ROUND_END_RECORD(                                                                    \
-        "x") " AS record, NULL AS assignment_id, 'job ' || x.job_id || ', round ' || x.round ||"   \
-             " ', attempt ' || x.attempt AS what FROM round x WHERE x.state >= 4"                  \
-             " ORDER BY x.job_id, x.round, x.attempt"
+    "SELECT " ROUND_END_RECORD("x") " AS record, NULL AS assignment_id, " ROUND_OF(                \
+        "x") " FROM round x WHERE x.state >= 4 ORDER BY x.job_id, x.round, x.attempt"
 #define VERSION_ROWS                                                                               \
     "SELECT " VERSION_RECORD("x") " AS record, NULL AS assignment_id, 'version row ' || "          \
                                   "x.version_id AS what FROM version x"                            \
@@ -93,136 +101,76 @@
             " '{\"kind\":\"" name "\",' AND r.record IS NULL"                                      \
     }
 const weft_ledger_kind weft_ledger_kinds[] = {
-    KIND("client", CLIENT_ROWS),   KIND("version", VERSION_ROWS),
-    KIND("job", JOB_ROWS),         KIND("round", ROUND_ROWS),
-    KIND("update", UPDATE_ROWS),   KIND("round_end", ROUND_END_ROWS),
-    KIND("release", RELEASE_ROWS), KIND("rollback", ROLLBACK_ROWS),
+    KIND("client", CLIENT_ROWS),
+    KIND("version", VERSION_ROWS),
+    KIND("job", JOB_ROWS),
+    KIND("round", ROUND_ROWS),
+    KIND("eligible", ELIGIBLE_ROWS),
+    KIND("update", UPDATE_ROWS),
+    KIND("round_end", ROUND_END_ROWS),
+    KIND("release", RELEASE_ROWS),
+    KIND("rollback", ROLLBACK_ROWS),
+    KIND("epoch", EPOCH_ROWS),
 };
 const uint32_t weft_ledger_n_kinds = sizeof weft_ledger_kinds / sizeof *weft_ledger_kinds;
 
 /* seq counts from 1: leaf seq - 1. Nothing is ever deleted, so it has no gaps. */
-static const char tables_sql[] =
-    "CREATE TABLE ledger ("
-    " seq INTEGER PRIMARY KEY,"
-    " record TEXT NOT NULL,"
-    " assignment_id INTEGER) STRICT;"
-    "CREATE UNIQUE INDEX ledger_update ON ledger (assignment_id) WHERE assignment_id IS NOT NULL;"
-    /* complete subtrees of every eighth level, leaves among them */
-    "CREATE TABLE ledger_node ("
-    " level INTEGER NOT NULL,"
-    " position INTEGER NOT NULL,"
-    " hash BLOB NOT NULL CHECK (length(hash) = 32),"
-    " PRIMARY KEY (level, position)) STRICT, WITHOUT ROWID;"
-    "CREATE TRIGGER ledger_u BEFORE UPDATE ON ledger BEGIN"
-    " SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
-    "CREATE TRIGGER ledger_d BEFORE DELETE ON ledger BEGIN"
-    " SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
-    "CREATE TRIGGER ledger_node_u BEFORE UPDATE ON ledger_node BEGIN"
-    " SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
-    "CREATE TRIGGER ledger_node_d BEFORE DELETE ON ledger_node BEGIN"
-    " SELECT RAISE(ABORT, 'the ledger is append-only'); END;";
+static const char tables_sql[] = "CREATE TABLE ledger ("
+                                 " seq INTEGER PRIMARY KEY,"
+                                 " record TEXT NOT NULL,"
+                                 " assignment_id INTEGER) STRICT;"
+                                 "CREATE UNIQUE INDEX ledger_assignment ON ledger (assignment_id) "
+                                 "WHERE assignment_id IS NOT NULL;"
+                                 /* complete subtrees of every eighth level, leaves among them */
+                                 "CREATE TABLE ledger_node ("
+                                 " level INTEGER NOT NULL,"
+                                 " position INTEGER NOT NULL,"
+                                 " hash BLOB NOT NULL CHECK (length(hash) = 32),"
+                                 " PRIMARY KEY (level, position)) STRICT, WITHOUT ROWID;"
+                                 "CREATE TRIGGER ledger_u BEFORE UPDATE ON ledger BEGIN"
+                                 " SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+                                 "CREATE TRIGGER ledger_d BEFORE DELETE ON ledger BEGIN"
+                                 " SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+                                 "CREATE TRIGGER ledger_node_u BEFORE UPDATE ON ledger_node BEGIN"
+                                 " SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+                                 "CREATE TRIGGER ledger_node_d BEFORE DELETE ON ledger_node BEGIN"
+                                 " SELECT RAISE(ABORT, 'the ledger is append-only'); END;";
 
 #define ENTER(rows)                                                                                \
     "INSERT INTO ledger (record, assignment_id) SELECT record, assignment_id FROM (" rows ");"
-static const char past_sql[] =
-    ENTER(CLIENT_ROWS) ENTER(VERSION_ROWS) ENTER(JOB_ROWS) ENTER(ROUND_ROWS) ENTER(UPDATE_ROWS)
-        ENTER(ROUND_END_ROWS) ENTER(RELEASE_ROWS) ENTER(ROLLBACK_ROWS);
 
-#define RECORD(record) " BEGIN INSERT INTO ledger (record) VALUES (" record "); END;"
-#define RECORD_UPDATE                                                                              \
+#define TRIGGER(name, event, record)                                                               \
+    "CREATE TRIGGER ledger_" name " AFTER " event                                                  \
+    " BEGIN INSERT INTO ledger (record) VALUES (" record "); END;"
+#define UPDATE_TRIGGER(name, event)                                                                \
+    "CREATE TRIGGER ledger_" name " AFTER " event                                                  \
     " BEGIN INSERT INTO ledger (record, assignment_id) VALUES (" UPDATE_RECORD(                    \
         "new") ", new.assignment_id); END;"
-static const char
-    triggers_sql
-        [] =
-            "CREATE TRIGGER ledger_client AFTER INSERT ON client_history WHEN new.status "
-            "<> 1" RECORD(CLIENT_RECORD("new")) "CREATE TRIGGER ledger_version AFTER "
-                                                "INSERT ON version" RECORD(VERSION_RECORD("new")) "CREATE TRIGGER ledger_job AFTER INSERT ON job" RECORD(JOB_RECORD("new")) "CREATE TRIGGER ledger_round AFTER INSERT ON eligible" RECORD(
-                                                    ROUND_RECORD(
-                                                        "new")) "CREATE TRIGGER "
-                                                                "ledger_update_new AFTER "
-                                                                "INSERT ON assignment "
-                                                                "WHEN new.state = "
-                                                                "2" RECORD_UPDATE "CREATE TRIGGER "
-                                                                "ledger_update_accepted "
-                                                                "AFTER UPDATE OF state ON "
-                                                                "assignment"
-                                                                " WHEN new.state = 2 AND "
-                                                                "old.state <> "
-                                                                "2" RECORD_UPDATE "CREATE TRIGGER "
-                                                                "ledger_round_end_new "
-                                                                "AFTER INSERT ON round "
-                                                                "WHEN new.state >= "
-                                                                "4" RECORD(ROUND_END_RECORD(
-                                                                    "new")) "CREATE "
-                                                                            "TRIGGER "
-                                                                            "ledger_round_"
-                                                                            "end AFTER "
-                                                                            "UPDATE OF "
-                                                                            "state ON "
-                                                                            "round"
-                                                                            " WHEN "
-                                                                            "new.state >= "
-                                                                            "4 AND "
-                                                                            "old.state < "
-                                                                            "4" RECORD(ROUND_END_RECORD("new")) "CREATE TRIGGER ledger_release AFTER INSERT ON release" RECORD(
-                                                                                RELEASE_RECORD(
-                                                                                    "new")) "C"
-                                                                                            "R"
-                                                                                            "E"
-                                                                                            "A"
-                                                                                            "T"
-                                                                                            "E"
-                                                                                            " "
-                                                                                            "T"
-                                                                                            "R"
-                                                                                            "I"
-                                                                                            "G"
-                                                                                            "G"
-                                                                                            "E"
-                                                                                            "R"
-                                                                                            " "
-                                                                                            "l"
-                                                                                            "e"
-                                                                                            "d"
-                                                                                            "g"
-                                                                                            "e"
-                                                                                            "r"
-                                                                                            "_"
-                                                                                            "r"
-                                                                                            "o"
-                                                                                            "l"
-                                                                                            "l"
-                                                                                            "b"
-                                                                                            "a"
-                                                                                            "c"
-                                                                                            "k"
-                                                                                            " "
-                                                                                            "A"
-                                                                                            "F"
-                                                                                            "T"
-                                                                                            "E"
-                                                                                            "R"
-                                                                                            " "
-                                                                                            "I"
-                                                                                            "N"
-                                                                                            "S"
-                                                                                            "E"
-                                                                                            "R"
-                                                                                            "T"
-                                                                                            " "
-                                                                                            "O"
-                                                                                            "N"
-                                                                                            " "
-                                                                                            "r"
-                                                                                            "o"
-                                                                                            "l"
-                                                                                            "l"
-                                                                                            "b"
-                                                                                            "a"
-                                                                                            "c"
-                                                                                            "k" RECORD(ROLLBACK_RECORD(
-                                                                                                "ne"
-                                                                                                "w"));
 
-const char *const weft_ledger_schema[] = {tables_sql, past_sql, triggers_sql, NULL};
+const char *const weft_ledger_schema[] = {
+    tables_sql,
+    ENTER(CLIENT_ROWS),
+    ENTER(VERSION_ROWS),
+    ENTER(JOB_ROWS),
+    ENTER(ROUND_ROWS),
+    ENTER(ELIGIBLE_ROWS),
+    ENTER(UPDATE_ROWS),
+    ENTER(ROUND_END_ROWS),
+    ENTER(RELEASE_ROWS),
+    ENTER(ROLLBACK_ROWS),
+    ENTER(EPOCH_ROWS),
+    TRIGGER("client", "INSERT ON client_history WHEN new.status <> 1", CLIENT_RECORD("new")),
+    TRIGGER("version", "INSERT ON version", VERSION_RECORD("new")),
+    TRIGGER("job", "INSERT ON job", JOB_RECORD("new")),
+    TRIGGER("round", "INSERT ON round", ROUND_RECORD("new")),
+    TRIGGER("eligible", "INSERT ON eligible", ELIGIBLE_RECORD("new")),
+    UPDATE_TRIGGER("update_new", "INSERT ON assignment WHEN new.state = 2"),
+    UPDATE_TRIGGER("update", "UPDATE OF state ON assignment WHEN new.state = 2 AND old.state <> 2"),
+    TRIGGER("round_end_new", "INSERT ON round WHEN new.state >= 4", ROUND_END_RECORD("new")),
+    TRIGGER("round_end", "UPDATE OF state ON round WHEN new.state >= 4 AND old.state < 4",
+            ROUND_END_RECORD("new")),
+    TRIGGER("release", "INSERT ON release", RELEASE_RECORD("new")),
+    TRIGGER("rollback", "INSERT ON rollback", ROLLBACK_RECORD("new")),
+    TRIGGER("epoch", "INSERT ON epoch", EPOCH_RECORD("new")),
+    NULL,
+};

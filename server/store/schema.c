@@ -318,8 +318,8 @@ static const char *const main_3[] = {releases_sql, NULL};
 static const char *const main_4[] = {secure_sql, NULL};
 static const char *const main_5[] = {bytes_down_sql, NULL};
 static const char *const main_6[] = {epoch_sql, NULL};
-static const char *const *const main_steps[] = {main_1, main_2, main_3,
-                                                main_4, main_5, main_6, weft_ledger_schema};
+static const char *const *const main_steps[] = {
+    main_1, main_2, main_3, main_4, main_5, main_6, weft_ledger_schema};
 
 static const char *const models_1[] = {models_sql, NULL};
 static const char *const models_2[] = {texts_sql, NULL};

@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "crypto/hash.h"
+#include "store/ledger.h"
 #include "store/models.h"
 #include "store/queries.h"
 #include "store/schema_priv.h"
@@ -875,6 +876,12 @@ static void test_store_secure__one_below_at_and_above_the_limit(void **state)
     test_dir_done(dir);
 }
 
+static void no_finding(void *arg, const char *text)
+{
+    (void)arg;
+    fail_msg("%s", text);
+}
+
 static void check_migrated(const char *dir, bool had_rows, bool had_models, uint64_t logical_ms)
 {
     weft_store *store = open_store(dir);
@@ -910,6 +917,12 @@ static void check_migrated(const char *dir, bool had_rows, bool had_models, uint
                      had_models ? WEFT_OK : WEFT_E_NOTFOUND);
     assert_int_equal(bytes[3], had_models ? 4 : 0);
     weft_store_close(store);
+    /* what was there before the ledger is in it */
+    uint32_t findings = 0;
+    weft_tree_head head;
+    assert_ok(weft_store_ledger_verify(dir, NULL, 0, no_finding, NULL, &findings, &head,
+                                       &weft_alloc_std, &assert_err));
+    assert_true(had_rows ? head.size >= 3 : head.size == 0);
 }
 
 static void test_store_open__migrates_from_every_earlier_version(void **state)
@@ -955,11 +968,11 @@ static void test_store_open__refuses_newer_foreign_and_damaged_files(void **stat
     weft_err err = WEFT_ERR_INIT;
     assert_int_equal(try_open(dir, &err), WEFT_E_STATE);
     assert_string_equal(err.msg,
-                        "weft.db has schema version 99 and this program knows versions up to 6: "
+                        "weft.db has schema version 99 and this program knows versions up to 7: "
                         "start the newer weftd, or restore a backup from before its first start");
     exec_on(dir, "weft.db", "PRAGMA user_version=0");
     assert_int_equal(try_open(dir, NULL), WEFT_E_FORMAT);
-    exec_on(dir, "weft.db", "PRAGMA user_version=6");
+    exec_on(dir, "weft.db", "PRAGMA user_version=7");
     assert_int_equal(try_open(dir, NULL), WEFT_OK);
     exec_on(dir, "models.db", "PRAGMA application_id=1");
     weft_err_clear(&err);
