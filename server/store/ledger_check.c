@@ -81,8 +81,7 @@ static weft_status compare_node(void *arg, uint32_t level, uint64_t index,
                 (unsigned long long)index);
     } else if (!same) {
         finding(c, "ledger: the node over records %llu to %llu is not their hash",
-                (unsigned long long)(index << level),
-                (unsigned long long)(((index + 1) << level) - 1));
+                (unsigned long long)index << level, ((unsigned long long)(index + 1) << level) - 1);
     }
     return WEFT_OK;
 }

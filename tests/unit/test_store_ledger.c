@@ -209,7 +209,8 @@ static void check_update(weft_store *store, const weft_tree_head *head, uint64_t
 static void test_ledger__proofs_over_stored_nodes(void **state)
 {
     (void)state;
-    enum { BATCHES = 40, EACH = 17 };
+    static const uint64_t each = 17;
+    enum { BATCHES = 40 };
     char *dir = test_dir_new();
     weft_store *store = open_store(dir);
     weft_tree_head heads[BATCHES + 1];
@@ -217,8 +218,8 @@ static void test_ledger__proofs_over_stored_nodes(void **state)
     head_of(store, &heads[0]);
     for (uint64_t batch = 0; batch < BATCHES; batch++) {
         begin(store);
-        for (uint64_t i = 0; i < EACH; i++) {
-            accept_update(store, 100 + batch * EACH + i);
+        for (uint64_t i = 0; i < each; i++) {
+            accept_update(store, 100 + batch * each + i);
         }
         if (batch % 3 == 1) { /* undone, and done again */
             weft_store_rollback(store);
@@ -226,8 +227,8 @@ static void test_ledger__proofs_over_stored_nodes(void **state)
             head_of(store, &same);
             assert_memory_equal(&same, &heads[batch], sizeof same);
             begin(store);
-            for (uint64_t i = 0; i < EACH; i++) {
-                accept_update(store, 100 + batch * EACH + i);
+            for (uint64_t i = 0; i < each; i++) {
+                accept_update(store, 100 + batch * each + i);
             }
         }
         commit(store);
@@ -241,8 +242,8 @@ static void test_ledger__proofs_over_stored_nodes(void **state)
         }
     }
     const weft_tree_head *last = &heads[BATCHES];
-    assert_int_equal(last->size, 10 + BATCHES * EACH);
-    for (uint64_t i = 0; i < BATCHES * EACH; i += 7) {
+    assert_int_equal(last->size, 10 + BATCHES * each);
+    for (uint64_t i = 0; i < BATCHES * each; i += 7) {
         check_update(store, last, 100 + i);
     }
     for (size_t i = 0; i < BATCHES; i++) {
