@@ -24,8 +24,9 @@ INLINE vec sum_of(const float *x, size_t rows, size_t channels, vec mean, vec_pa
                   const bool squares)
 {
     vec total = vec_zero();
+    const size_t at_once = (size_t)BLOCKS * BLOCK_ROWS;
     size_t row = 0;
-    for (; row + BLOCKS * BLOCK_ROWS <= rows; row += BLOCKS * BLOCK_ROWS) {
+    for (; row + at_once <= rows; row += at_once) {
         vec block[BLOCKS];
         UNROLL
         for (size_t b = 0; b < BLOCKS; b++) {

@@ -36,6 +36,7 @@ static void pack_transposed(float *restrict to, const float *restrict b, size_t 
     for (size_t at = 0; at < k; at += LANES) { /* lines stay in the cache while they are filled */
         const size_t end = k - at < LANES ? k : at + LANES;
         for (size_t j = 0; j < width; j++) {
+            __builtin_prefetch(b + j * stride + at + 2 * LANES); /* rows are pages apart */
             for (size_t i = at; i < end; i++) {
                 to[i * step + j] = b[j * stride + i];
             }
@@ -43,20 +44,35 @@ static void pack_transposed(float *restrict to, const float *restrict b, size_t 
     }
 }
 
+/* Row by row, as b lies: a column of panels at a time would touch a page for each line. */
+static void pack_rows(float *restrict to, const float *restrict b, size_t stride, size_t k,
+                      size_t n)
+{
+    for (size_t i = 0; i < k; i++, b += stride) {
+        size_t at = 0;
+        for (; n - at >= TILE_WIDTH; at += TILE_WIDTH) {
+            float *line = to + at * k + i * TILE_WIDTH;
+            vec_store(line, vec_load(b + at));
+            vec_store(line + LANES, vec_load(b + at + LANES));
+        }
+        for (size_t width = 0; at < n; at += width) { /* panels of one vector */
+            width = panel_width(n - at);
+            memcpy(to + at * k + i * LANES, b + at, width * sizeof *b);
+        }
+    }
+}
+
 static void panels_pack(float *to, size_t k, size_t n, weft_mat b)
 {
+    if (!b.trans) {
+        pack_rows(to, b.data, b.stride, k, n);
+        return;
+    }
     size_t width = 0;
     for (size_t at = 0; at < n; at += width) {
         width = panel_width(n - at);
         const size_t step = panel_step(width);
-        if (b.trans) {
-            pack_transposed(to, b.data + at * b.stride, b.stride, k, width, step);
-        } else {
-            for (size_t i = 0; i < k; i++) {
-                memcpy(to + i * step, b.data + i * b.stride + at, width * sizeof *to);
-            }
-        }
-        to += k * step;
+        pack_transposed(to + at * k, b.data + at * b.stride, b.stride, k, width, step);
     }
 }
 
