@@ -36,7 +36,7 @@ static void pack_transposed(float *restrict to, const float *restrict b, size_t 
     for (size_t at = 0; at < k; at += LANES) { /* lines stay in the cache while they are filled */
         const size_t end = k - at < LANES ? k : at + LANES;
         for (size_t j = 0; j < width; j++) {
-            __builtin_prefetch(b + j * stride + at + 2 * LANES); /* rows are pages apart */
+            __builtin_prefetch(b + j * stride + at + 2 * (size_t)LANES); /* rows are pages apart */
             for (size_t i = at; i < end; i++) {
                 to[i * step + j] = b[j * stride + i];
             }
