@@ -43,6 +43,7 @@ const char *weft_secagg_reason_name(weft_secagg_reason reason)
         [WEFT_SECAGG_BELOW_THRESHOLD] = "below the threshold",
         [WEFT_SECAGG_BAD_SHARES] = "too many wrong shares",
         [WEFT_SECAGG_BAD_SUM] = "not a sum",
+        [WEFT_SECAGG_ROUND_FAILED] = "the round failed",
     };
     const size_t i = (size_t)reason;
     return i < sizeof names / sizeof names[0] && names[i] ? names[i] : "unknown reason";

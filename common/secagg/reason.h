@@ -52,7 +52,9 @@ typedef enum weft_secagg_reason {
     WEFT_SECAGG_TOO_FEW_CLIENTS = 50, /* below the minimum cohort */
     WEFT_SECAGG_BELOW_THRESHOLD = 51, /* too few survive to take the masks off */
     WEFT_SECAGG_BAD_SHARES = 52,      /* more wrong shares than can be corrected */
-    WEFT_SECAGG_BAD_SUM = 53          /* what came out is no sum of inputs within their bounds */
+    WEFT_SECAGG_BAD_SUM = 53,         /* what came out is no sum of inputs within their bounds */
+    /* a client whose input was taken asks after the end */
+    WEFT_SECAGG_ROUND_FAILED = 54 /* the round came to nothing; the detail says why */
 } weft_secagg_reason;
 
 /** "low order key", ...; "unknown reason" for other numbers. Static string. */

@@ -99,6 +99,12 @@ static weft_status restore_assignment(void *arg, const weft_assignment_row *row,
     return WEFT_OK;
 }
 
+static weft_status restore_ended(void *arg, const weft_assignment_row *row,
+                                 const weft_round_row *round, weft_err *err)
+{
+    return weft_core_restore_ended(((weft_daemon *)arg)->core, row, round, err);
+}
+
 static weft_status restore_secure(void *arg, const weft_secure_row *row, weft_err *err)
 {
     return weft_core_restore_secure(((weft_daemon *)arg)->core, row, err);
@@ -111,6 +117,7 @@ static weft_status fill(weft_daemon *d, weft_err *err)
     WEFT_TRY(weft_store_restore_jobs(d->store, restore_job, d, err));
     WEFT_TRY(weft_store_restore_rounds(d->store, restore_round, d, err));
     WEFT_TRY(weft_store_restore_assignments(d->store, restore_assignment, d, err));
+    WEFT_TRY(weft_store_restore_ended(d->store, restore_ended, d, err));
     WEFT_TRY(weft_store_restore_secure(d->store, restore_secure, d, err));
     WEFT_TRY(weft_store_next_ids(d->store, &next_job, &next_assignment, err));
     weft_actions *actions = &d->batch.actions;

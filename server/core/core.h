@@ -329,8 +329,8 @@ void weft_core_free(weft_core *core);
 
 /*
  * Restart: feed, by ascending ids, the rows of every job (ended ones too: names stay taken), of the
- * newest attempt of each job's open round, and of that round's assignments (and of each client's
- * newest assignment of a round that ended, if at hand: receipts that were lost); then resume once.
+ * newest attempt of each job's open round, and of that round's assignments; in any order with these
+ * each client's newest assignment of a round that has ended; then resume once.
  * Resume emits what the shell must do again: OPEN_SUM and FOLD of accepted updates, FINISH of
  * rounds that were aggregating, PUBLISH of current versions, EVALUATE. Leases start anew at now_ms.
  */
@@ -341,6 +341,10 @@ WEFT_NODISCARD weft_status weft_core_restore_round(weft_core *core, const weft_r
 WEFT_NODISCARD weft_status weft_core_restore_assignment(weft_core *core,
                                                         const weft_assignment_row *row,
                                                         weft_err *err);
+/** One of a round that has ended, with that round's row: its client may have lost the receipt, or
+ *  may ask how it ended, and hears what it would have heard before the restart. */
+WEFT_NODISCARD weft_status weft_core_restore_ended(weft_core *core, const weft_assignment_row *row,
+                                                   const weft_round_row *round, weft_err *err);
 /** Rows of the secure sessions of open rounds, in order, after the assignments. */
 WEFT_NODISCARD weft_status weft_core_restore_secure(weft_core *core, const weft_secure_row *row,
                                                     weft_err *err);

@@ -432,6 +432,9 @@ WEFT_NODISCARD weft_status core_secure_begin(weft_core *core, core_round *round,
  *  or NULL. */
 WEFT_NODISCARD weft_status core_secure_end(weft_core *core, core_round *round, const char *detail,
                                            weft_err *err);
+/** What a client that asks after the session's end is told of its part; the same before and after a
+ *  restart, so of what rows say. @param detail  why the session failed, or NULL. */
+void core_secure_outcome(core_assignment *a, const char *detail);
 /** Clients still train (or evaluate) for it; true for plain jobs. */
 bool core_secure_gathering(const core_round *round);
 /** Whatever is due in the session. */

@@ -39,7 +39,7 @@ static weft_status reply_ended(weft_core *core, uint64_t call, const core_assign
     if (a->ended == WEFT_SECAGG_NEXT_DONE || (!a->ended && accepted)) {
         return reply(core, call, WEFT_SECAGG_NEXT_DONE, WEFT_SECAGG_FINE, "", err);
     }
-    const char *detail = a->ended_detail[0] ? a->ended_detail : a->row.reason;
+    const char *detail = a->ended ? a->ended_detail : a->row.reason;
     return reply_failed(core, call, a->ended ? a->ended_reason : WEFT_SECAGG_LATE, detail, err);
 }
 

@@ -92,12 +92,11 @@ weft_status weft_core_restore_assignment(weft_core *core, const weft_assignment_
     if (round && (round->row.round != row->round || round->row.attempt != row->attempt)) {
         round = NULL;
     }
-    if (!round && row->state == WEFT_ASSIGNMENT_OPEN) {
-        WEFT_FAIL(err, WEFT_E_INVALID, "assignment %llu is open, its round is not",
+    if (!round) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "assignment %llu is of no open round",
                   CORE_ULL(row->assignment_id));
     }
-    if (round && round->n > 0 &&
-        round->list[round->n - 1]->row.assignment_id > row->assignment_id) {
+    if (round->n > 0 && round->list[round->n - 1]->row.assignment_id > row->assignment_id) {
         WEFT_FAIL(err, WEFT_E_INVALID, "assignment %llu does not follow the one before",
                   CORE_ULL(row->assignment_id));
     }
@@ -106,11 +105,25 @@ weft_status weft_core_restore_assignment(weft_core *core, const weft_assignment_
     if (core->next_assignment_id <= row->assignment_id) {
         core->next_assignment_id = row->assignment_id + 1;
     }
-    if (round) {
-        count_in(core, round, a);
-    } else {
-        core_assignment_retire(core, a);
+    count_in(core, round, a);
+    return WEFT_OK;
+}
+
+weft_status weft_core_restore_ended(weft_core *core, const weft_assignment_row *row,
+                                    const weft_round_row *round, weft_err *err)
+{
+    if (core_assignment_find(core, row->assignment_id)) {
+        return WEFT_OK;
     }
+    if (row->state == WEFT_ASSIGNMENT_OPEN || state_is_open(round->state)) {
+        WEFT_FAIL(err, WEFT_E_INVALID, "assignment %llu has not ended",
+                  CORE_ULL(row->assignment_id));
+    }
+    core_assignment *a = NULL;
+    WEFT_TRY(core_assignment_add(&a, core, NULL, row, err));
+    const bool good = row->task == WEFT_TASK_EVALUATE ? round->federated.n > 0 : round->has_version;
+    core_secure_outcome(a, good ? NULL : round->reason);
+    core_assignment_retire(core, a);
     return WEFT_OK;
 }
 

@@ -41,23 +41,28 @@ bool core_secure_gathering(const core_round *round)
     return !round->session || phase_of(round) == WEFT_SECAGG_PHASE_ADVERTISE;
 }
 
+void core_secure_outcome(core_assignment *a, const char *detail)
+{
+    const bool accepted = a->row.state == WEFT_ASSIGNMENT_ACCEPTED;
+    const bool good = accepted && !detail;
+    a->ended = good ? WEFT_SECAGG_NEXT_DONE : WEFT_SECAGG_NEXT_FAILED;
+    a->ended_reason = good       ? WEFT_SECAGG_FINE
+                      : accepted ? WEFT_SECAGG_ROUND_FAILED
+                                 : WEFT_SECAGG_LATE;
+    core_text_cut(a->ended_detail, !good && accepted ? detail : a->row.reason);
+}
+
 weft_status core_secure_end(weft_core *core, core_round *round, const char *detail, weft_err *err)
 {
     if (!round->session) {
         return WEFT_OK;
     }
-    const weft_secagg_reason failure = weft_secagg_server_failure(round->session->machine);
     for (uint32_t i = 0; i < round->n; i++) {
         core_assignment *a = round->list[i];
         if (a->row.task != round->session_task) {
             continue;
         }
-        const bool good = !detail && a->row.state == WEFT_ASSIGNMENT_ACCEPTED;
-        a->ended = good ? WEFT_SECAGG_NEXT_DONE : WEFT_SECAGG_NEXT_FAILED;
-        a->ended_reason = good ? WEFT_SECAGG_FINE : failure ? failure : WEFT_SECAGG_LATE;
-        if (detail && a->row.state == WEFT_ASSIGNMENT_ACCEPTED) {
-            core_text_cut(a->ended_detail, detail);
-        }
+        core_secure_outcome(a, detail);
         WEFT_TRY(core_poll_end(core, a, err));
     }
     WEFT_TRY(core_secure_rows_over(core, round, err));

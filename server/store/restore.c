@@ -2,6 +2,7 @@
 /* The core's rows: reading them back, for restore and for queries. */
 #include "store/store.h"
 
+#include "store/queries.h"
 #include "store/store_priv.h"
 
 #include <string.h>
@@ -241,6 +242,46 @@ weft_status weft_store_restore_assignments(weft_store *store, weft_store_assignm
                               " ORDER BY assignment_id",
                               err));
     return weft_store_each_assignment(&q, store, fn, arg, NULL, err);
+}
+
+static weft_status copy_round(void *arg, const weft_round_row *row, weft_err *err)
+{
+    (void)err;
+    *(weft_round_row *)arg = *row;
+    return WEFT_OK;
+}
+
+static weft_status one_ended(weft_query *q, weft_store *store, weft_store_ended_fn fn, void *arg,
+                             weft_err *err)
+{
+    weft_assignment_row row;
+    weft_round_row round;
+    read_assignment(q, &row);
+    WEFT_TRY(assignment_metrics(store, row.assignment_id, &row.metrics, err));
+    WEFT_TRY(weft_store_round(store, row.job_id, row.round, row.attempt, copy_round, &round, err));
+    return fn(arg, &row, &round, err);
+}
+
+weft_status weft_store_restore_ended(weft_store *store, weft_store_ended_fn fn, void *arg,
+                                     weft_err *err)
+{
+    weft_query q;
+    WEFT_TRY(weft_query_begin(&q, &store->main,
+                              "SELECT " WEFT_ASSIGNMENT_COLUMNS " FROM assignment"
+                              " WHERE assignment_id IN"
+                              " (SELECT max(assignment_id) FROM assignment GROUP BY client)"
+                              " AND (job_id, round, attempt) NOT IN"
+                              " (SELECT job_id, round, attempt FROM round WHERE state < 4)"
+                              " ORDER BY assignment_id",
+                              err));
+    bool more = false;
+    weft_status status = next_row(&q, WEFT_OK, &more, err);
+    while (more) {
+        status = one_ended(&q, store, fn, arg, err);
+        status = next_row(&q, status, &more, err);
+    }
+    weft_query_end(&q);
+    return status;
 }
 
 weft_status weft_store_next_ids(weft_store *store, uint64_t *ret_job_id,

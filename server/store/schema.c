@@ -311,6 +311,9 @@ static const char epoch_sql[] = "CREATE TABLE epoch ("
                                 "CREATE TRIGGER epoch_d BEFORE DELETE ON epoch BEGIN"
                                 " SELECT RAISE(ABORT, 'histories are append-only'); END;";
 
+/* each client's newest assignment, at the start */
+static const char newest_sql[] = "CREATE INDEX assignment_client ON assignment (client);";
+
 static const char *const main_1[] = {jobs_sql,     rounds_sql,  assignments_sql,
                                      versions_sql, clients_sql, NULL};
 static const char *const main_2[] = {metrics_sql, NULL};
@@ -318,8 +321,9 @@ static const char *const main_3[] = {releases_sql, NULL};
 static const char *const main_4[] = {secure_sql, NULL};
 static const char *const main_5[] = {bytes_down_sql, NULL};
 static const char *const main_6[] = {epoch_sql, NULL};
+static const char *const main_8[] = {newest_sql, NULL};
 static const char *const *const main_steps[] = {
-    main_1, main_2, main_3, main_4, main_5, main_6, weft_ledger_schema};
+    main_1, main_2, main_3, main_4, main_5, main_6, weft_ledger_schema, main_8};
 
 static const char *const models_1[] = {models_sql, NULL};
 static const char *const models_2[] = {texts_sql, NULL};

@@ -142,6 +142,11 @@ WEFT_NODISCARD weft_status weft_store_restore_rounds(weft_store *store, weft_sto
 WEFT_NODISCARD weft_status weft_store_restore_assignments(weft_store *store,
                                                           weft_store_assignment_fn fn, void *arg,
                                                           weft_err *err);
+typedef weft_status (*weft_store_ended_fn)(void *arg, const weft_assignment_row *row,
+                                           const weft_round_row *round, weft_err *err);
+/** Each client's newest assignment, with its round, where that round has ended; by ascending id. */
+WEFT_NODISCARD weft_status weft_store_restore_ended(weft_store *store, weft_store_ended_fn fn,
+                                                    void *arg, weft_err *err);
 typedef weft_status (*weft_store_secure_fn)(void *arg, const weft_secure_row *row, weft_err *err);
 /** The rows of those rounds' secure sessions, by session and seq. */
 WEFT_NODISCARD weft_status weft_store_restore_secure(weft_store *store, weft_store_secure_fn fn,

@@ -520,9 +520,9 @@ static void feed_rows(sim_shell *s)
         const weft_assignment_row *a = &s->db.assignments[i];
         const weft_round_row *round = sim_round(s, a->job_id, a->round, a->attempt);
         next_assignment = a->assignment_id + 1;
-        if (round_open(round) || s->recall) {
-            assert_int_equal(weft_core_restore_assignment(s->core, a, NULL), WEFT_OK);
-        }
+        assert_int_equal(round_open(round) ? weft_core_restore_assignment(s->core, a, NULL)
+                                           : weft_core_restore_ended(s->core, a, round, NULL),
+                         WEFT_OK);
     }
     weft_actions list;
     weft_actions_init(&list, &weft_alloc_std);

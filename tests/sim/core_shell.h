@@ -101,7 +101,6 @@ typedef struct sim_shell {
     weft_metrics (*central)(void *self, const weft_job_row *job, uint32_t round);
     void *self;
     bool finish_fails; /* results are not finite */
-    bool recall;       /* a restart feeds each client's newest assignment of an ended round, too */
     /* counters */
     uint64_t crashes;
     uint64_t notices;

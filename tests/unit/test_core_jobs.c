@@ -777,27 +777,106 @@ static void test_restart__ended_jobs_keep_their_names_and_end_their_clients_wait
     fix_done(&f);
 }
 
-/* A receipt that was lost long ago: from the row, if the shell feeds it. */
+/* A receipt that was lost long ago: from the row. */
 static void test_restart__knows_the_newest_assignment_of_each_client(void **state)
 {
     (void)state;
-    for (int recall = 0; recall < 2; recall++) {
-        core_fixture f;
-        fix_init(&f);
-        f.def.target = 1;
-        (void)fix_submit(&f, "job");
-        const sim_answer a = fix_assigned(&f, "a");
-        fix_deliver(&f, &a, 1);
-        sim_shell_work_all(&f.s);
-        f.s.recall = recall;
-        sim_shell_crash(&f.s);
-        const sim_answer got = fix_update(&f, &a, 1);
-        assert_int_equal(got.kind, recall ? WEFT_REPLY_RECEIPT : WEFT_REPLY_REFUSED);
-        if (!recall) {
-            fix_expect_refused(&got, WEFT_REFUSAL_UNKNOWN);
-        }
-        fix_done(&f);
+    core_fixture f;
+    fix_init(&f);
+    f.def.target = 1;
+    (void)fix_submit(&f, "job");
+    const sim_answer a = fix_assigned(&f, "a");
+    fix_deliver(&f, &a, 1);
+    sim_shell_work_all(&f.s);
+    sim_shell_crash(&f.s);
+    assert_int_equal(fix_update(&f, &a, 1).kind, WEFT_REPLY_RECEIPT);
+    fix_done(&f);
+}
+
+typedef struct told {
+    weft_secagg_next state;
+    weft_secagg_reason reason;
+    char detail[WEFT_REASON_BYTES];
+} told;
+
+/* What a client hears that polls the session of an assignment. */
+static told poll_ended(weft_core *core, const weft_assignment_row *row)
+{
+    weft_event e = {.kind = WEFT_EVENT_SECURE_STEP, .call = 7, .client = row->client};
+    e.u.secure.assignment_id = row->assignment_id;
+    weft_actions out;
+    weft_actions_init(&out, &weft_alloc_std);
+    assert_int_equal(weft_core_on(core, &e, 60000, &out, NULL), WEFT_OK);
+    assert_int_equal(out.n, 1);
+    assert_int_equal(out.item[0].kind, WEFT_ACTION_REPLY);
+    assert_int_equal(out.item[0].u.reply.kind, WEFT_REPLY_SECURE);
+    told ret = {out.item[0].u.reply.u.secure.state, out.item[0].u.reply.u.secure.reason, ""};
+    memcpy(ret.detail, out.item[0].u.reply.u.secure.detail, sizeof ret.detail);
+    weft_actions_done(&out);
+    return ret;
+}
+
+/* Its client was away while the round ended and the coordinator restarted. */
+static void test_restart__a_secure_session_that_ended_says_how(void **state)
+{
+    (void)state;
+    core_fixture f;
+    fix_init(&f);
+    const uint64_t id = fix_submit(&f, "job");
+    const weft_job_row job = *fix_job(&f, id);
+    weft_assignment_row row = {.assignment_id = 5,
+                               .job_id = id,
+                               .round = 1,
+                               .attempt = 1,
+                               .client = "a",
+                               .task = WEFT_TASK_TRAIN,
+                               .state = WEFT_ASSIGNMENT_ACCEPTED};
+    weft_round_row round = {.job_id = id,
+                            .round = 1,
+                            .attempt = 1,
+                            .state = WEFT_ROUND_FAILED,
+                            .reason = "secure aggregation failed: below the threshold"};
+    const struct {
+        weft_assignment_state state;
+        weft_task task;
+        bool published, measured;
+        weft_secagg_next told;
+        weft_secagg_reason reason;
+    } cases[] = {
+        {WEFT_ASSIGNMENT_ACCEPTED, WEFT_TASK_TRAIN, true, false, WEFT_SECAGG_NEXT_DONE, 0},
+        {WEFT_ASSIGNMENT_ACCEPTED, WEFT_TASK_TRAIN, false, false, WEFT_SECAGG_NEXT_FAILED,
+         WEFT_SECAGG_ROUND_FAILED},
+        {WEFT_ASSIGNMENT_ACCEPTED, WEFT_TASK_EVALUATE, true, true, WEFT_SECAGG_NEXT_DONE, 0},
+        {WEFT_ASSIGNMENT_ACCEPTED, WEFT_TASK_EVALUATE, true, false, WEFT_SECAGG_NEXT_FAILED,
+         WEFT_SECAGG_ROUND_FAILED},
+        {WEFT_ASSIGNMENT_LATE, WEFT_TASK_TRAIN, true, false, WEFT_SECAGG_NEXT_FAILED,
+         WEFT_SECAGG_LATE},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        weft_core *core = NULL;
+        weft_actions out;
+        weft_actions_init(&out, &weft_alloc_std);
+        row.state = cases[i].state;
+        row.task = cases[i].task;
+        memcpy(row.reason, "it went on", row.state == WEFT_ASSIGNMENT_LATE ? 11 : 0);
+        round.state = cases[i].published ? WEFT_ROUND_DONE : WEFT_ROUND_FAILED;
+        round.has_version = cases[i].published;
+        round.federated = cases[i].measured ? fix_metric("accuracy", 0.5) : (weft_metrics){0};
+        assert_int_equal(weft_core_new(&core, &f.s.config, &weft_alloc_std, NULL), WEFT_OK);
+        assert_int_equal(weft_core_restore_job(core, &job, NULL), WEFT_OK);
+        assert_int_equal(weft_core_restore_ended(core, &row, &round, NULL), WEFT_OK);
+        assert_int_equal(weft_core_restore_ended(core, &row, &round, NULL), WEFT_OK); /* known */
+        assert_int_equal(weft_core_resume(core, 2, 6, 50000, &out, NULL), WEFT_OK);
+        const told got = poll_ended(core, &row);
+        assert_int_equal(got.state, cases[i].told);
+        assert_int_equal(got.reason, cases[i].reason);
+        assert_string_equal(got.detail, got.reason == WEFT_SECAGG_LATE ? row.reason
+                                        : got.reason                   ? round.reason
+                                                                       : "");
+        weft_actions_done(&out);
+        weft_core_free(core);
     }
+    fix_done(&f);
 }
 
 static void test_restore__refuses_rows_that_do_not_fit(void **state)
@@ -823,6 +902,7 @@ static void test_restore__refuses_rows_that_do_not_fit(void **state)
     row.assignment_id++;
     row.round++;
     assert_int_equal(weft_core_restore_assignment(core, &row, NULL), WEFT_E_INVALID);
+    assert_int_equal(weft_core_restore_ended(core, &row, &round, NULL), WEFT_E_INVALID);
     job.job_id = 0;
     assert_int_equal(weft_core_restore_job(core, &job, NULL), WEFT_E_INVALID);
     weft_core_free(core);
@@ -953,7 +1033,11 @@ static weft_status try_restore(const weft_alloc *a, void *arg)
         status = weft_core_restore_round(core, &db->rounds[db->n_rounds - 1], NULL);
     }
     for (size_t i = 0; status == WEFT_OK && i < db->n_assignments; i++) {
-        status = weft_core_restore_assignment(core, &db->assignments[i], NULL);
+        const weft_assignment_row *row = &db->assignments[i];
+        const weft_round_row *round = sim_round(&f->s, row->job_id, row->round, row->attempt);
+        status = round == &db->rounds[db->n_rounds - 1]
+                     ? weft_core_restore_assignment(core, row, NULL)
+                     : weft_core_restore_ended(core, row, round, NULL);
     }
     if (status == WEFT_OK) {
         status = weft_core_resume(core, 2, 9, 50000, &out, NULL);
@@ -1017,6 +1101,7 @@ int main(void)
         cmocka_unit_test(test_restart__backoff_and_pause_go_on),
         cmocka_unit_test(test_restart__ended_jobs_keep_their_names_and_end_their_clients_wait),
         cmocka_unit_test(test_restart__knows_the_newest_assignment_of_each_client),
+        cmocka_unit_test(test_restart__a_secure_session_that_ended_says_how),
         cmocka_unit_test(test_restore__refuses_rows_that_do_not_fit),
         cmocka_unit_test(test_next_ms__is_never_when_nothing_is_open),
         cmocka_unit_test(test_core__every_allocation_may_fail),

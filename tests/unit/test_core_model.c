@@ -525,7 +525,6 @@ static void run_seed(uint64_t seed, tally *counts)
     const weft_core_config config = {500 + below(&w, 2000), 30000, 4, seed, "fed", {0}};
     sim_shell_init(&w.s, &config);
     w.s.central = some_metrics;
-    w.s.recall = seed % 2;
     w.n_clients = 2 + (unsigned)below(&w, MAX_CLIENTS - 1);
     for (unsigned i = 0; i < w.n_clients; i++) {
         client *c = &w.clients[i];

@@ -968,11 +968,11 @@ static void test_store_open__refuses_newer_foreign_and_damaged_files(void **stat
     weft_err err = WEFT_ERR_INIT;
     assert_int_equal(try_open(dir, &err), WEFT_E_STATE);
     assert_string_equal(err.msg,
-                        "weft.db has schema version 99 and this program knows versions up to 7: "
+                        "weft.db has schema version 99 and this program knows versions up to 8: "
                         "start the newer weftd, or restore a backup from before its first start");
     exec_on(dir, "weft.db", "PRAGMA user_version=0");
     assert_int_equal(try_open(dir, NULL), WEFT_E_FORMAT);
-    exec_on(dir, "weft.db", "PRAGMA user_version=7");
+    exec_on(dir, "weft.db", "PRAGMA user_version=8");
     assert_int_equal(try_open(dir, NULL), WEFT_OK);
     exec_on(dir, "models.db", "PRAGMA application_id=1");
     weft_err_clear(&err);
