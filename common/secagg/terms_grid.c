@@ -29,6 +29,7 @@ weft_status weft_secagg_terms_grid(weft_fixed_grid *ret, const weft_secagg_terms
     weft_fixed_layout layout;
     memset(&layout, 0, sizeof layout);
     layout.n_params = task == WEFT_TASK_EVALUATE ? 0 : n_params;
+    layout.exact = task == WEFT_TASK_STATS;
     layout.cohort = terms->max_cohort;
     layout.clip_norm = clip_norm;
     layout.max_examples = max_examples;

@@ -65,9 +65,13 @@ weft_status weft_fixed_grid_make(weft_fixed_grid *ret, const weft_fixed_layout *
     g.weight_digits = digits_of(layout->max_examples, g.base);
     g.value_digits =
         digits_of((weft_fixed_wide)layout->max_examples * WEFT_FIXED_VALUE_MOST, g.base);
-    g.n_words = layout->n_params + 1 + g.weight_digits +
+    g.param_words =
+        layout->exact
+            ? digits_of((weft_fixed_wide)layout->max_examples * WEFT_FIXED_EXACT_MOST, g.base)
+            : 1;
+    g.n_words = layout->n_params * g.param_words + 1 + g.weight_digits +
                 (uint64_t)layout->n_metrics * (g.weight_digits + g.value_digits);
-    if (layout->n_params > 0) {
+    if (layout->n_params > 0 && !layout->exact) {
         g.scale = floor((double)INT32_MAX / (layout->cohort * layout->clip_norm));
     }
     if (g.scale < 1.0) {
@@ -85,7 +89,7 @@ weft_status weft_fixed_describe(weft_buf *out, const weft_fixed_grid *grid, weft
     const weft_fixed_layout *l = &grid->layout;
     uint64_t clip = 0;
     memcpy(&clip, &l->clip_norm, sizeof clip);
-    WEFT_TRY(weft_buf_add(out, "WFX1", 4, err));
+    WEFT_TRY(weft_buf_add(out, l->exact ? "WFXE" : "WFX1", 4, err));
     WEFT_TRY(weft_buf_add_u64(out, l->n_params, err));
     WEFT_TRY(weft_buf_add_u64(out, l->cohort, err));
     WEFT_TRY(weft_buf_add_u64(out, l->n_params ? clip : 0, err));
@@ -96,6 +100,17 @@ weft_status weft_fixed_describe(weft_buf *out, const weft_fixed_grid *grid, weft
         WEFT_TRY(weft_buf_add(out, l->metrics[i], n, err));
     }
     return WEFT_OK;
+}
+
+double weft_fixed_noise(const weft_fixed_grid *grid, uint32_t clients, uint64_t examples)
+{
+    const weft_fixed_layout *l = &grid->layout;
+    const uint64_t weight = examples < l->max_examples ? examples : l->max_examples;
+    if (l->n_params == 0 || l->exact || weight == 0 || clients == 0) {
+        return 0.0;
+    }
+    return sqrt((double)l->n_params / clients) / 2.0 / grid->scale / l->clip_norm *
+           ((double)l->max_examples / (double)weight);
 }
 
 uint64_t weft_fixed_bytes(const weft_fixed_grid *grid)
@@ -214,6 +229,25 @@ static weft_status put_params(input *in, double factor, const uint8_t *seed, con
     return status;
 }
 
+/* Nearest, not stochastic: half a step of 2^-39 is less than float32 knows of what matters. */
+static weft_status put_exact(input *in, uint64_t weight, weft_err *err)
+{
+    float block[STEP];
+    for (uint64_t first = 0; first < in->grid->layout.n_params; first += STEP) {
+        const size_t n = step_at(in, first);
+        weft_delta_read(block, in->weights, in->base, first, n);
+        for (size_t i = 0; i < n; i++) {
+            double value = fmin((double)block[i], WEFT_FIXED_EXACT_RANGE);
+            value = fmax(value, -WEFT_FIXED_EXACT_RANGE);
+            const int64_t steps = (int64_t)floor(value * WEFT_FIXED_EXACT_SCALE + 0.5);
+            WEFT_TRY(put_digits(in,
+                                (weft_fixed_wide)weight * (uint64_t)(steps + WEFT_FIXED_EXACT_ZERO),
+                                in->grid->param_words, err));
+        }
+    }
+    return WEFT_OK;
+}
+
 /* What stands behind the parameters: see the layout. */
 static weft_status put_totals(input *in, uint64_t weight, const weft_metrics *metrics,
                               weft_err *err)
@@ -258,7 +292,9 @@ weft_status weft_fixed_encode(weft_fixed_result *ret, const weft_fixed_sink *sin
     const double shrink = r.clipped ? l->clip_norm / r.norm * WEFT_DELTA_CLIP_MARGIN : 1.0;
     const double q = (double)r.weight / (double)l->max_examples;
     weft_status status = WEFT_OK;
-    if (l->n_params > 0) {
+    if (l->exact) {
+        status = put_exact(&in, r.weight, err);
+    } else if (l->n_params > 0) {
         status = put_params(&in, q * shrink * grid->scale, seed, a, err);
     }
     if (status == WEFT_OK) {

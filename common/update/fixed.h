@@ -11,11 +11,15 @@
  *   3. [weight_digits] the weight, min(n_examples, max_examples)
  *   4. for each metric: [weight_digits] the weight where it was measured, else 0; [value_digits]
  *      that weight times round((value + 2^16) * 2^20), for values clamped to +-2^16
+ * Statistics (exact) are not rounded to a grid of the cohort's: a mean of the rows must come out to
+ * many more digits than an update needs. Instead of 1. each of their parameters is [param_words]
+ * digits of the weight times (round(value * 2^39) + 2^52), for values clamped to +-2^13.
+ *
  * Numbers wider than a word are digits of base B = floor((2^32 - 1) / cohort) + 1, lowest first.
  *
  * Why nothing wraps, for any n <= cohort clients: parameters, n * M <= 2^31 - 1; digits are at most
  * B - 1 and n * (B - 1) <= 2^32 - 1; one, n < 2^32. The decoder puts the digit sums together with
- * 128-bit integers: n * 2^31 * 2^37 < 2^85.
+ * 128-bit integers: n * 2^31 * 2^53 < 2^102.
  *
  * Pure; any thread. The bytes depend on the arguments and the seed only.
  */
@@ -37,6 +41,7 @@ typedef struct weft_fixed_layout {
     uint32_t cohort;       /* most clients ever summed, 1..WEFT_MAX_COHORT */
     double clip_norm;      /* L2 norm of a delta, (0, 1e6]; not looked at without parameters */
     uint64_t max_examples; /* w_max, 1..WEFT_MAX_EXAMPLES */
+    bool exact;            /* statistics; clip_norm then only bounds, it makes no grid */
     uint32_t n_metrics;
     char metrics[WEFT_MAX_METRICS][WEFT_MAX_METRIC_NAME_BYTES + 1]; /* valid, all different */
 } weft_fixed_layout;
@@ -46,6 +51,7 @@ typedef struct weft_fixed_grid {
     double scale;           /* an integer: units of one; the step is 1 / scale */
     int32_t bound;          /* M */
     uint64_t base;          /* B */
+    uint32_t param_words;   /* words of a parameter: 1, or with exact its digits */
     uint32_t weight_digits; /* words of a weight */
     uint32_t value_digits;  /* words of a metric's sum */
     uint64_t n_words;       /* of the whole vector */
@@ -61,6 +67,17 @@ WEFT_NODISCARD weft_status weft_fixed_grid_make(weft_fixed_grid *ret,
 /** Append the grid as canonical bytes, for the session's context: at most 1024. */
 WEFT_NODISCARD weft_status weft_fixed_describe(weft_buf *out, const weft_fixed_grid *grid,
                                                weft_err *err);
+/**
+ * How far rounding takes the mean delta off, at most, as an L2 norm in parts of clip_norm: the
+ * standard deviation for clients with so many examples each. sqrt(n_params) / 2 steps of one
+ * client's input, / sqrt(clients) in the mean, times max_examples / examples.
+ */
+double weft_fixed_noise(const weft_fixed_grid *grid, uint32_t clients, uint64_t examples);
+/* A grid with more noise than this for clients with few examples is coarse: an update that uses a
+ * tenth of the clip norm is then a hundredth off. */
+#define WEFT_FIXED_COARSE_NOISE 1e-3
+#define WEFT_FIXED_FEW_EXAMPLES 100
+
 /** Bytes of the encoded vector: 4 * n_words, little-endian. */
 uint64_t weft_fixed_bytes(const weft_fixed_grid *grid);
 
@@ -105,10 +122,13 @@ typedef struct weft_fixed_totals {
     weft_metrics metrics; /* weighted means of those that somebody measured */
 } weft_fixed_totals;
 
+/** Words of all parameters: what stands behind them begins here. */
+uint64_t weft_fixed_param_words(const weft_fixed_grid *grid);
+
 /**
  * Read the words behind the parameters of a sum, and check them: a vector from which the masks were
  * not taken off completely does not pass.
- * @param tail     [n_words - n_params], the sum's words from n_params on.
+ * @param tail     [n_words - weft_fixed_param_words], the sum's words from there on.
  * @param clients  in the sum.
  * @return WEFT_E_INVALID the numbers are no sum of so many clients' inputs.
  */
@@ -116,11 +136,15 @@ WEFT_NODISCARD weft_status weft_fixed_totals_read(weft_fixed_totals *ret,
                                                   const weft_fixed_grid *grid, const uint32_t *tail,
                                                   uint32_t clients, weft_err *err);
 /**
- * Is parameter word w of a sum of n clients within its bounds, |w| <= n * M?
+ * Is a parameter of a sum of n clients within its bounds, |word| <= n * M; exact: not above what
+ * clients of this weight add up to?
+ * @param words  [param_words] of the sum.
+ * @param weight  of the sum; looked at with exact only.
  */
-bool weft_fixed_in_bounds(const weft_fixed_grid *grid, uint32_t word, uint32_t clients);
-/** The weighted mean delta that a parameter word of the sum stands for: word / scale * max_examples
- *  / weight, in float64. */
-double weft_fixed_mean(const weft_fixed_grid *grid, uint32_t word, uint64_t weight);
+bool weft_fixed_in_bounds(const weft_fixed_grid *grid, const uint32_t *words, uint32_t clients,
+                          uint64_t weight);
+/** The weighted mean delta that a parameter of the sum stands for: word / scale * max_examples /
+ *  weight, in float64. @param words  [param_words] of the sum. */
+double weft_fixed_mean(const weft_fixed_grid *grid, const uint32_t *words, uint64_t weight);
 
 #endif

@@ -2,6 +2,8 @@
 /* Reading a sum of fixed-point vectors. */
 #include "update/fixed_priv.h"
 
+#include <math.h>
+
 /* Digit sums, lowest first; false: one of them is more than n clients' digits can add up to. */
 static bool read_digits(weft_fixed_wide *ret, const uint32_t **at, uint32_t digits,
                         const weft_fixed_grid *grid, uint32_t clients)
@@ -68,16 +70,49 @@ weft_status weft_fixed_totals_read(weft_fixed_totals *ret, const weft_fixed_grid
     return WEFT_OK;
 }
 
-bool weft_fixed_in_bounds(const weft_fixed_grid *grid, uint32_t word, uint32_t clients)
+uint64_t weft_fixed_param_words(const weft_fixed_grid *grid)
 {
+    return grid->layout.n_params * grid->param_words;
+}
+
+/* The sum of an exact parameter, as it was counted. */
+static bool read_exact(weft_fixed_wide *ret, const weft_fixed_grid *grid, const uint32_t *words,
+                       uint32_t clients, uint64_t weight)
+{
+    return read_digits(ret, &words, grid->param_words, grid, clients) &&
+           *ret <= (weft_fixed_wide)weight * WEFT_FIXED_EXACT_MOST;
+}
+
+bool weft_fixed_in_bounds(const weft_fixed_grid *grid, const uint32_t *words, uint32_t clients,
+                          uint64_t weight)
+{
+    if (grid->layout.exact) {
+        weft_fixed_wide sum = 0;
+        return read_exact(&sum, grid, words, clients, weight);
+    }
     const int64_t most = (int64_t)grid->bound * clients;
-    const int64_t value = (int32_t)word;
+    const int64_t value = (int32_t)*words;
     return value <= most && value >= -most;
 }
 
-double weft_fixed_mean(const weft_fixed_grid *grid, uint32_t word, uint64_t weight)
+/* Zero comes out as zero: the offset is taken off before anything is rounded. */
+static double exact_mean(const weft_fixed_grid *grid, const uint32_t *words, uint64_t weight)
 {
+    const weft_fixed_wide zero = (weft_fixed_wide)weight * (uint64_t)WEFT_FIXED_EXACT_ZERO;
+    weft_fixed_wide sum = 0;
+    if (!read_exact(&sum, grid, words, grid->layout.cohort, weight)) {
+        return (double)NAN; /* whoever looked at the bounds does not come here */
+    }
+    const double steps = sum >= zero ? (double)(sum - zero) : -(double)(zero - sum);
+    return steps / (double)weight / WEFT_FIXED_EXACT_SCALE;
+}
+
+double weft_fixed_mean(const weft_fixed_grid *grid, const uint32_t *words, uint64_t weight)
+{
+    if (grid->layout.exact) {
+        return exact_mean(grid, words, weight);
+    }
     /* x = q * delta * scale with q = weight_i / max_examples */
-    return (double)(int32_t)word *
+    return (double)(int32_t)*words *
            ((double)grid->layout.max_examples / (grid->scale * (double)weight));
 }

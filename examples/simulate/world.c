@@ -326,6 +326,7 @@ static void set_policy(sim_world *w, const sim_options *o)
     }
     if (all) {
         def->max_examples = largest_part(w);
+        def->clip_norm = 100.0; /* FedAvg of the papers does not clip: only what runs away */
     }
 }
 

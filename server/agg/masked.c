@@ -88,14 +88,15 @@ uint32_t *weft_masked_sum_words(weft_masked_sum *sum)
     return sum->words;
 }
 
-static weft_status check_bounds(const weft_masked_sum *sum, uint64_t first, uint64_t n,
-                                weft_err *err)
+static weft_status check_bounds(const weft_masked_sum *sum, uint64_t weight, uint64_t first,
+                                uint64_t n, weft_err *err)
 {
+    const uint32_t each = sum->grid.param_words;
     for (uint64_t i = first; i < first + n; i++) {
-        if (!weft_fixed_in_bounds(&sum->grid, sum->words[i], sum->clients)) {
+        if (!weft_fixed_in_bounds(&sum->grid, sum->words + i * each, sum->clients, weight)) {
             WEFT_FAIL(err, WEFT_E_INVALID,
                       "parameter %llu of the sum is %d, beyond what %u clients can add up to: %lld",
-                      (unsigned long long)i, (int)(int32_t)sum->words[i], sum->clients,
+                      (unsigned long long)i, (int)(int32_t)sum->words[i * each], sum->clients,
                       (long long)sum->grid.bound * sum->clients);
         }
     }
@@ -108,18 +109,23 @@ weft_status weft_masked_sum_totals(weft_fixed_totals *ret, const weft_masked_sum
     if (sum->clients == 0) {
         WEFT_FAIL(err, WEFT_E_STATE, "a round without updates has no mean");
     }
-    const uint64_t n_params = sum->grid.layout.n_params;
-    WEFT_TRY(check_bounds(sum, 0, n_params, err));
-    return weft_fixed_totals_read(ret, &sum->grid, sum->words + n_params, sum->clients, err);
+    weft_fixed_totals totals;
+    WEFT_TRY(weft_fixed_totals_read(
+        &totals, &sum->grid, sum->words + weft_fixed_param_words(&sum->grid), sum->clients, err));
+    WEFT_TRY(check_bounds(sum, totals.weight, 0, sum->grid.layout.n_params, err));
+    *ret = totals;
+    return WEFT_OK;
 }
 
 weft_status weft_masked_finish_range(float *next, const float *base, const weft_masked_sum *sum,
                                      const weft_fixed_totals *totals, uint64_t first, uint64_t n,
                                      weft_err *err)
 {
-    WEFT_TRY(check_bounds(sum, first, n, err));
+    WEFT_TRY(check_bounds(sum, totals->weight, first, n, err));
+    const uint32_t each = sum->grid.param_words;
     for (uint64_t i = 0; i < n; i++) {
-        const double mean = weft_fixed_mean(&sum->grid, sum->words[first + i], totals->weight);
+        const double mean =
+            weft_fixed_mean(&sum->grid, sum->words + (first + i) * each, totals->weight);
         next[i] = (float)((double)base[i] + mean);
         if (!isfinite(next[i])) {
             WEFT_FAIL(err, WEFT_E_INVALID, "the result is not finite: parameter %llu",

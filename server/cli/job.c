@@ -77,7 +77,10 @@ static weft_status run_submit(cli *c, weft_err *err)
 {
     weft_job_def def;
     WEFT_TRY(weft_job_yaml_load(&def, c->argument[0], &weft_alloc_std, err));
-    weft_status status = submit(c, &def, err);
+    weft_status status = cli_job_warn(&def, err);
+    if (status == WEFT_OK) {
+        status = submit(c, &def, err);
+    }
     if (status == WEFT_OK && cli_value(c, "watch")) {
         status = cli_watch_job(c, def.name, false, err);
     }

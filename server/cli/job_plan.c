@@ -28,6 +28,7 @@ typedef struct job_cost {
     double grid_step; /* of the exact sum; secure: of one client's update at the largest weight */
     weft_secagg_params smallest, largest; /* sessions of training; secure only */
     uint32_t bits;                        /* of a word that an update at the clip may take */
+    double noise; /* of a secure mean of the fewest clients, with few examples; of clip_norm */
 } job_cost;
 
 /* What goes under the mask, and who must answer: for the fewest clients and for the most. */
@@ -42,6 +43,7 @@ static weft_status measure_secure(job_cost *cost, const weft_job_def *def, weft_
     WEFT_TRY(weft_secagg_params_find(&cost->smallest, terms.policy.min_cohort, &terms.policy, err));
     WEFT_TRY(weft_secagg_params_find(&cost->largest, terms.max_cohort, &terms.policy, err));
     cost->grid_step = 1.0 / grid.scale;
+    cost->noise = weft_fixed_noise(&grid, def->minimum, WEFT_FIXED_FEW_EXAMPLES);
     cost->bits = 1;
     for (int32_t most = grid.bound; most > 0; most /= 2) {
         cost->bits++;
@@ -106,6 +108,35 @@ static weft_status measure(job_cost *cost, const weft_job_def *def, weft_err *er
     return WEFT_OK;
 }
 
+/* Is the grid of a secure sum coarse beside the clip norm? Then why, and what helps. */
+enum { WARNING_BYTES = 320 };
+static bool coarse(char text[WARNING_BYTES], const weft_job_def *def, const job_cost *cost)
+{
+    if (!def->secure_aggregation || !(cost->noise > WEFT_FIXED_COARSE_NOISE)) {
+        return false;
+    }
+    (void)snprintf(
+        text, WARNING_BYTES,
+        "the grid of the secure sum is coarse: rounding takes the mean of %u clients with "
+        "%d examples %.2g off, %.2g of clip_norm %g; lower aggregation.max_examples, "
+        "%" PRIu64 ", to what the largest client has",
+        def->minimum, WEFT_FIXED_FEW_EXAMPLES, cost->noise * def->clip_norm, cost->noise,
+        def->clip_norm, def->max_examples); /* fits */
+    return true;
+}
+
+weft_status cli_job_warn(const weft_job_def *def, weft_err *err)
+{
+    char warning[WARNING_BYTES];
+    job_cost cost;
+    memset(&cost, 0, sizeof cost);
+    WEFT_TRY(measure(&cost, def, err));
+    if (coarse(warning, def, &cost)) {
+        (void)fprintf(stderr, "weft: %s\n", warning); /* a closed stderr: nothing to do about it */
+    }
+    return WEFT_OK;
+}
+
 static void print_stop(const weft_job_def *def)
 {
     char target[96] = "";
@@ -161,6 +192,20 @@ static void print_session(const char *label, const weft_secagg_params *p)
               p->n, p->k, p->t, p->dropouts, p->colluders, failure);
 }
 
+static void print_grid(const weft_job_def *def, const job_cost *cost)
+{
+    char warning[WARNING_BYTES];
+    cli_field("sum", "exact, mod 2^32: %u bits a value, norm up to %g", cost->bits, def->clip_norm);
+    cli_field("grid",
+              "steps of %.2g for a client with %" PRIu64
+              " examples (max_examples); for %u clients with %d each the mean is %.2g off",
+              cost->grid_step, def->max_examples, def->minimum, WEFT_FIXED_FEW_EXAMPLES,
+              cost->noise * def->clip_norm);
+    if (coarse(warning, def, cost)) {
+        cli_field("warning", "%s", warning);
+    }
+}
+
 static void print_privacy(const weft_job_def *def, const job_cost *cost)
 {
     char a[CLI_TEXT_BYTES];
@@ -172,14 +217,11 @@ static void print_privacy(const weft_job_def *def, const job_cost *cost)
         cli_field("privacy", "secure aggregation off: the coordinator sees each update");
         return;
     }
-    cli_field("sum", "exact, mod 2^32: %u bits a value, norm up to %g", cost->bits, def->clip_norm);
-    cli_field("grid",
-              "steps of %.2g for a client with %" PRIu64
-              " examples (max_examples), of %.2g for one "
-              "with 100",
-              cost->grid_step, def->max_examples,
-              cost->grid_step * (double)def->max_examples /
-                  (def->max_examples < 100 ? (double)def->max_examples : 100.0));
+    if (def->task == WEFT_TASK_STATS) {
+        cli_field("sum", "exact, mod 2^32, several words a value: statistics are not rounded");
+    } else {
+        print_grid(def, cost);
+    }
     cli_field("privacy", "secure aggregation on, against %s coordinator; %s for each phase",
               def->secure.adversary == WEFT_ADVERSARY_ACTIVE ? "a lying" : "a curious",
               cli_duration(a, def->secure.phase_deadline_ms));
@@ -309,9 +351,10 @@ static json_t *plan_json(const weft_job_def *def, const job_cost *cost)
     if (plan && def->secure_aggregation) {
         const weft_secagg_params *p = &cost->largest;
         json_t *session =
-            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "clients", (json_int_t)p->n, "k",
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:b}", "clients", (json_int_t)p->n, "k",
                       (json_int_t)p->k, "t", (json_int_t)p->t, "dropouts", (json_int_t)p->dropouts,
-                      "colluders", (json_int_t)p->colluders, "bits", (json_int_t)cost->bits);
+                      "colluders", (json_int_t)p->colluders, "bits", (json_int_t)cost->bits,
+                      "noise", cost->noise, "coarse", cost->noise > WEFT_FIXED_COARSE_NOISE);
         if (session && isfinite(p->log2_failure)) {
             (void)json_object_set_new(session, "log2_failure", json_real(p->log2_failure));
         }

@@ -103,7 +103,7 @@ static void write_split(int split)
 static void start_hospital(const char *name)
 {
     char options[2 * N_SPLITS][PATH_MAX + 32];
-    const char *argv[4 * N_SPLITS + 4];
+    const char *argv[4 * N_SPLITS + 3];
     size_t n = 0;
     for (int s = 0; s < N_SPLITS; s++) {
         (void)snprintf(options[2 * s], sizeof options[0], "heart%d=%s/train-%s-%d.csv", s, f.dir,
@@ -116,7 +116,6 @@ static void start_hospital(const char *name)
     }
     argv[n++] = "--holdout";
     argv[n++] = "0";
-    argv[n++] = "--allow-plain";
     argv[n] = NULL;
     fed_enrol(&f, name);
     (void)fed_start_client(&f, name, argv); /* ends with the federation */
@@ -148,7 +147,6 @@ static void write_job(int split, const char *name, uint32_t minimum)
                             "  loss softmax_cross_entropy\n"
                             "train: {learning_rate: 0.1, batch_size: 32, epochs: 2}\n"
                             "round: {target: %u, minimum: %u, over_selection: 1}\n"
-                            "aggregation: {secure: false}\n"
                             "stop: {rounds: %d}\n",
                             (unsigned)minimum, (unsigned)minimum, ROUNDS));
     (void)snprintf(file, sizeof file, "%s%d.yaml", name, split); /* fits */

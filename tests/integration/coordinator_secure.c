@@ -242,7 +242,7 @@ static void sum_up(coordinator *c)
     c->seen.sum_weight = totals.weight;
     c->seen.sum_metrics = totals.metrics;
     if (s->grid.layout.n_params > 0) {
-        c->seen.sum_mean = (float)weft_fixed_mean(&s->grid, sum[0], totals.weight);
+        c->seen.sum_mean = (float)weft_fixed_mean(&s->grid, sum, totals.weight);
     }
     weft_free(memory, sum);
     s->summed = true;

@@ -370,6 +370,14 @@ static void test_plan__who_must_answer_in_a_secure_job(void **state)
     json_decref(plan);
     e = RUN("job", "plan", write_job("six.yaml", text));
     assert_says(e->out, "6 clients: 5 neighbours each (k), 4 must answer (t)");
+    assert_null(strstr(e->out, "coarse"));
+    (void)snprintf(text, sizeof text,
+                   "%sround: {target: 6, minimum: 3}\naggregation: {max_examples: 10000000}\n",
+                   head); /* fits */
+    e = RUN("job", "plan", write_job("coarse.yaml", text));
+    assert_int_equal(e->status, 0);
+    assert_says(e->out, "the grid of the secure sum is coarse");
+    assert_says(e->out, "lower aggregation.max_examples, 10000000");
     (void)snprintf(text, sizeof text,
                    "%sround: {target: 6, minimum: 2}\naggregation: {secure: true}\n",
                    head); /* fits */

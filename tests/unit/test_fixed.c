@@ -127,17 +127,17 @@ static void test_sum__never_wraps(void **state)
             uint32_t w[64];
             weft_fixed_totals t;
             (void)encode(w, &g, &delta, UINT64_C(1) << 40, &m, (uint8_t)i); /* checked below */
-            assert_true(weft_fixed_in_bounds(&g, w[0], 1));
+            assert_true(weft_fixed_in_bounds(&g, w, 1, 1));
             for (uint64_t j = 0; j < g.n_words; j++) {
                 const uint64_t exact = (uint64_t)w[j] * g.layout.cohort;
                 assert_true(j == 0 || exact <= UINT32_MAX);
                 w[j] *= g.layout.cohort;
             }
             const uint32_t n = g.layout.cohort;
-            assert_true(weft_fixed_in_bounds(&g, w[0], n));
+            assert_true(weft_fixed_in_bounds(&g, w, n, 1));
             assert_int_equal(weft_fixed_totals_read(&t, &g, w + 1, n, NULL), WEFT_OK);
             assert_true(t.weight == n * g.layout.max_examples);
-            const double mean = weft_fixed_mean(&g, w[0], t.weight);
+            const double mean = weft_fixed_mean(&g, w, t.weight);
             assert_true(fabs(mean - sign * cases[i].clip) <= 1.0 / g.scale + 1e-7 * cases[i].clip);
             double value = 0.0;
             assert_true(weft_metrics_get(&t.metrics, "accuracy", &value));
@@ -333,6 +333,95 @@ static void test_masked_sum__is_fedavg(void **state)
     weft_masked_sum_free(reversed);
 }
 
+/* Values as statistics are: zeros beside large ones, and the smallest digit matters. */
+static void test_masked_sum__of_statistics_is_exact(void **state)
+{
+    (void)state;
+    enum { CLIENTS = 5, N = 4 };
+    static const float values[CLIENTS][N] = {{0.0F, 4095.0F, -4096.0F, 0x1p-30F},
+                                             {0.0F, 1.0F, 4096.0F, 0.25F},
+                                             {0.0F, 17.5F, -1.0F, 0.0F},
+                                             {0.0F, 3.0F, 0x1p-20F, -0x1p-30F},
+                                             {0.0F, 0.0F, 2.5F, 7.0F}};
+    static const uint64_t examples[CLIENTS] = {3, 1000, 999, 1, 500};
+    weft_fixed_layout l = layout_of(N, 100, 1e6, 1000);
+    l.exact = true;
+    weft_fixed_grid g;
+    assert_int_equal(weft_fixed_grid_make(&g, &l, NULL), WEFT_OK);
+    uint32_t words[64];
+    uint8_t bytes[sizeof words];
+    weft_masked_sum *sum = NULL;
+    assert_in_range(g.n_words, N * g.param_words, 64);
+    assert_int_equal(weft_masked_sum_new(&sum, &g, &weft_alloc_std, NULL), WEFT_OK);
+    double want[N] = {0};
+    double weight = 0.0;
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        const weft_metrics m = {.n = 0};
+        (void)encode(words, &g, values[i], examples[i], &m, (uint8_t)i); /* summed below */
+        weft_fixed_to_bytes(bytes, words, g.n_words);
+        weft_masked_sum_add_range(sum, bytes, 0, g.n_words);
+        assert_int_equal(weft_masked_sum_count(sum, NULL), WEFT_OK);
+        weight += (double)examples[i];
+        for (size_t j = 0; j < N; j++) {
+            want[j] += (double)examples[i] * (double)values[i][j];
+        }
+    }
+    weft_fixed_totals t;
+    assert_int_equal(weft_masked_sum_totals(&t, sum, NULL), WEFT_OK);
+    assert_true((double)t.weight == weight);
+    for (size_t j = 0; j < N; j++) {
+        const uint32_t *at = weft_masked_sum_words(sum) + j * g.param_words;
+        const double mean = weft_fixed_mean(&g, at, t.weight);
+        assert_true(fabs(mean - want[j] / weight) <= fabs(want[j]) * 1e-15);
+    }
+    float next[N];
+    const float base[N] = {0};
+    assert_int_equal(weft_masked_finish_range(next, base, sum, &t, 0, N, NULL), WEFT_OK);
+    assert_true(next[0] == 0.0F);
+    weft_masked_sum_words(sum)[g.param_words - 1] = UINT32_MAX; /* more than they all weigh */
+    assert_int_equal(weft_masked_sum_totals(&t, sum, NULL), WEFT_E_INVALID);
+    weft_masked_sum_free(sum);
+}
+
+/* What job plan warns of is what happens, measured as the distance of the mean. */
+static void test_noise__is_what_rounding_does(void **state)
+{
+    (void)state;
+    enum { N = 4000, CLIENTS = 4, EXAMPLES = 20 };
+    const weft_fixed_grid g = grid_of(N, CLIENTS, 5.0, 1000);
+    static float delta[N];
+    static uint32_t words[N + 64];
+    static uint8_t bytes[sizeof words];
+    static float next[N];
+    static const float base[N];
+    weft_rng rng;
+    weft_rng_init(&rng, 3, 0);
+    weft_masked_sum *sum = NULL;
+    assert_int_equal(weft_masked_sum_new(&sum, &g, &weft_alloc_std, NULL), WEFT_OK);
+    for (size_t j = 0; j < N; j++) {
+        delta[j] = 1e-6F * (weft_rng_float(&rng) - 0.5F);
+    }
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        const weft_metrics m = {.n = 0};
+        (void)encode(words, &g, delta, EXAMPLES, &m, (uint8_t)i); /* summed below */
+        weft_fixed_to_bytes(bytes, words, g.n_words);
+        weft_masked_sum_add_range(sum, bytes, 0, g.n_words);
+        assert_int_equal(weft_masked_sum_count(sum, NULL), WEFT_OK);
+    }
+    weft_fixed_totals t;
+    assert_int_equal(weft_masked_sum_totals(&t, sum, NULL), WEFT_OK);
+    assert_int_equal(weft_masked_finish_range(next, base, sum, &t, 0, N, NULL), WEFT_OK);
+    double square = 0.0;
+    for (size_t j = 0; j < N; j++) {
+        square += pow((double)next[j] - (double)delta[j], 2.0);
+    }
+    const double noise = weft_fixed_noise(&g, CLIENTS, EXAMPLES) * 5.0;
+    assert_true(sqrt(square) < noise);       /* at most half a step each */
+    assert_true(sqrt(square) > noise * 0.7); /* sqrt(1/6) of a step on average, not 1/2 */
+    assert_true(weft_fixed_noise(&g, CLIENTS, 5000) == weft_fixed_noise(&g, CLIENTS, 1000));
+    weft_masked_sum_free(sum);
+}
+
 static void test_masked_sum__counts_up_to_its_cohort(void **state)
 {
     (void)state;
@@ -405,6 +494,8 @@ int main(void)
         cmocka_unit_test(test_encode__refuses_what_is_no_update),
         cmocka_unit_test(test_grid__limits),
         cmocka_unit_test(test_masked_sum__is_fedavg),
+        cmocka_unit_test(test_masked_sum__of_statistics_is_exact),
+        cmocka_unit_test(test_noise__is_what_rounding_does),
         cmocka_unit_test(test_masked_sum__counts_up_to_its_cohort),
         cmocka_unit_test(test_totals__noise_does_not_pass),
         cmocka_unit_test(test_fixed__every_allocation_may_fail),
