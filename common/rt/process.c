@@ -137,6 +137,32 @@ static weft_status raise_nofile(weft_err *err)
     return WEFT_OK;
 }
 
+/* gRPC starts threads of its own, some only later, and waits for ever for one that could not be
+ * started. A stack of 8 MiB each; of address space glibc takes 64 MiB more for each one's heap. */
+#define LEAST_DATA_BYTES    ((rlim_t)128 << 20)
+#define LEAST_ADDRESS_BYTES ((rlim_t)1 << 30)
+
+static weft_status check_memory_limits(weft_err *err)
+{
+    const struct {
+        __rlimit_resource_t what;
+        const char *name;
+        rlim_t least;
+    } limits[] = {{RLIMIT_DATA, "ulimit -d", LEAST_DATA_BYTES},
+                  {RLIMIT_AS, "ulimit -v", LEAST_ADDRESS_BYTES}};
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        struct rlimit limit;
+        if (getrlimit(limits[i].what, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+            limit.rlim_cur < limits[i].least) {
+            WEFT_FAIL(err, WEFT_E_LIMIT,
+                      "this process may use %llu kB of memory (%s); threads need at least %llu kB",
+                      (unsigned long long)limit.rlim_cur >> 10, limits[i].name,
+                      (unsigned long long)limits[i].least >> 10);
+        }
+    }
+    return WEFT_OK;
+}
+
 weft_status weft_rt_process_setup(const weft_rt_process_options *options, weft_err *err)
 {
     struct sigaction ignore = {0};
@@ -150,6 +176,7 @@ weft_status weft_rt_process_setup(const weft_rt_process_options *options, weft_e
             WEFT_FAIL_SYS(err, sys, "cannot block signals");
         }
     }
+    WEFT_TRY(check_memory_limits(err));
     if (options->raise_nofile) {
         WEFT_TRY(raise_nofile(err));
     }

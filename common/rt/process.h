@@ -37,8 +37,9 @@ typedef struct weft_rt_process_options {
 
 /**
  * Set the process up; SIGPIPE is always ignored. Once, from main, single-threaded.
- * @return WEFT_OK; WEFT_E_CRYPTO OpenSSL refused its settings; WEFT_E_IO a limit or the signal
- * mask.
+ * @return WEFT_OK; WEFT_E_LIMIT less memory is allowed (ulimit -d, -v) than gRPC's threads need,
+ * which would wait for ever; WEFT_E_CRYPTO OpenSSL refused its settings; WEFT_E_IO a limit or the
+ * signal mask.
  */
 WEFT_NODISCARD weft_status weft_rt_process_setup(const weft_rt_process_options *options,
                                                  weft_err *err);

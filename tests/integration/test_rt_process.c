@@ -139,6 +139,36 @@ static void test_process_setup__raises_open_files(void **state)
     weft_rt_memory_trim();
 }
 
+static void test_process_setup__says_when_threads_would_not_start(void **state)
+{
+    (void)state;
+    static const struct {
+        __rlimit_resource_t what;
+        rlim_t least;
+        const char *says;
+    } limits[] = {
+        {RLIMIT_DATA, (rlim_t)128 << 20, "ulimit -d"},
+        {RLIMIT_AS, (rlim_t)1 << 30, "ulimit -v"},
+    };
+    const weft_rt_process_options options = WEFT_RT_PROCESS_OPTIONS_INIT;
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        struct rlimit was;
+        weft_err err = WEFT_ERR_INIT;
+        assert_int_equal(getrlimit(limits[i].what, &was), 0);
+        const struct rlimit low = {limits[i].least - 1, was.rlim_max};
+        assert_int_equal(setrlimit(limits[i].what, &low), 0);
+        const weft_status status = weft_rt_process_setup(&options, &err);
+        assert_int_equal(setrlimit(limits[i].what, &was), 0);
+        assert_int_equal(status, WEFT_E_LIMIT);
+        assert_non_null(strstr(err.msg, limits[i].says));
+        const struct rlimit enough = {limits[i].least, was.rlim_max};
+        assert_int_equal(setrlimit(limits[i].what, &enough), 0);
+        const weft_status good = weft_rt_process_setup(&options, NULL);
+        assert_int_equal(setrlimit(limits[i].what, &was), 0);
+        assert_int_equal(good, WEFT_OK);
+    }
+}
+
 static void test_signal_wait__hands_out_blocked_signals(void **state)
 {
     (void)state;
@@ -329,6 +359,7 @@ int main(void)
         cmocka_unit_test(test_process_setup__tls13_only_without_tickets),
         cmocka_unit_test(test_process_setup__log_is_passed_on_but_not_flooded),
         cmocka_unit_test(test_process_setup__raises_open_files),
+        cmocka_unit_test(test_process_setup__says_when_threads_would_not_start),
         cmocka_unit_test(test_signal_wait__hands_out_blocked_signals),
         cmocka_unit_test(test_channel__goes_through_the_proxy_that_it_is_given),
         cmocka_unit_test(test_channel__ignores_a_proxy_of_the_environment),
