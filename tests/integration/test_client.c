@@ -1,176 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * libweft against a scripted coordinator over real TLS: enrolment, rounds, broken lines, lost
- * replies, crashes (real ones, kill -9), stop, leases, renewal, a proxy.
+ * replies, what the owner's policy declines and what a trainer cannot do.
  */
-#include "coordinator.h"
+#include "client_host.h"
 
 #include "base/file.h"
-#include "weft/weft.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-extern char **environ;
-static const char *this_program;
-
-/* ---- a host --------------------------------------------------------------------------------- */
-
-typedef struct host {
-    coordinator c;
-    char *dir;
-    char state[4096];
-    char join[4096];
-    weft_client *client;
-    weft_client_options options;
-    unsigned trained; /* calls of the trainer */
-    weft_status answer;
-    bool until_canceled;
-    bool stop_inside;
-    int kill_at; /* event at which the process kills itself; 0: none */
-    weft_client_event_kind last[64];
-    unsigned n_events;
-    char detail[300]; /* of the newest event that has one */
-    char proxy[64];
-} host;
-
-#define assert_weft(call)                                                                          \
-    do {                                                                                           \
-        weft_error e_ = WEFT_ERROR_INIT;                                                           \
-        weft_error *err = &e_;                                                                     \
-        const weft_status status_ = (call);                                                        \
-        if (status_ != WEFT_OK) {                                                                  \
-            fail_msg("%s: %d %s", #call, (int)status_, e_.message);                                \
-        }                                                                                          \
-    } while (0)
-
-static weft_status train(void *self, const weft_task_info *task, float *weights,
-                         weft_task_result *result, weft_task_control *control, char message[256])
-{
-    host *h = self;
-    h->trained++;
-    if (task->kind == WEFT_TASK_KIND_TRAIN) {
-        for (size_t i = 0; i < task->n_params; i++) {
-            weights[i] += 1.0F;
-        }
-    }
-    weft_task_progress(control, 1, 2);
-    if (h->stop_inside) {
-        h->stop_inside = false;
-        weft_client_stop(h->client);
-    }
-    while (h->until_canceled && !weft_task_canceled(control)) {
-        struct pollfd none = {.fd = -1};
-        (void)poll(&none, 1, 10);
-    }
-    if (weft_task_canceled(control)) {
-        return WEFT_E_CANCELED;
-    }
-    if (h->answer != WEFT_OK) {
-        strcpy(message, "the disk of scanner 3 is full");
-        return h->answer;
-    }
-    result->n_examples = 10;
-    result->n_metrics = 1;
-    strcpy(result->metrics[0].name, "loss");
-    result->metrics[0].value = 0.25;
-    return WEFT_OK;
-}
-
-static void on_event(void *arg, const weft_client_event *event)
-{
-    host *h = arg;
-    if (h->n_events < 64) {
-        h->last[h->n_events++] = event->kind;
-    }
-    if (event->detail[0]) {
-        (void)snprintf(h->detail, sizeof h->detail, "%s", event->detail);
-    }
-    if ((int)event->kind == h->kill_at) {
-        (void)kill(getpid(), SIGKILL);
-    }
-}
-
-static unsigned count(const host *h, weft_client_event_kind kind)
-{
-    unsigned n = 0;
-    for (unsigned i = 0; i < h->n_events; i++) {
-        n += h->last[i] == kind;
-    }
-    return n;
-}
-
-static void open_host(host *h)
-{
-    h->options.state_dir = h->state;
-    assert_weft(weft_client_open(&h->client, &h->options, err));
-    weft_dataset d = WEFT_DATASET_INIT;
-    d.name = "numbers";
-    d.n_examples = 10;
-    weft_trainer t = {sizeof t, h, train};
-    assert_weft(weft_client_attach(h->client, &d, &t, err));
-    weft_client_observe(h->client, on_event, h);
-}
-
-static void close_host(host *h)
-{
-    weft_client_close(h->client);
-    h->client = NULL;
-}
-
-static void begin(host *h, uint64_t n_params)
-{
-    memset(h, 0, sizeof *h);
-    const weft_client_options defaults = WEFT_CLIENT_OPTIONS_INIT;
-    h->options = defaults;
-    h->options.require_secure_aggregation = 0; /* test_client_secure.c has the others */
-    h->options.connect_backoff_max_ms = 100;
-    coordinator_start(&h->c, n_params);
-    h->dir = test_dir_new();
-    assert_ok(weft_path_join(h->state, sizeof h->state, h->dir, "state", &assert_err));
-    coordinator_join_file(&h->c, h->dir, h->join);
-    open_host(h);
-}
-
-static void begin_enrolled(host *h, uint64_t n_params)
-{
-    begin(h, n_params);
-    assert_weft(weft_client_enrol(h->client, h->join, err));
-}
-
-static void end(host *h)
-{
-    close_host(h);
-    coordinator_stop(&h->c);
-    test_dir_done(h->dir);
-}
-
-static void tell(host *h, script s)
-{
-    coordinator_tell(&h->c, &s);
-}
-
-static int take_outcome(void *arg, const weft_contribution *item)
-{
-    (void)snprintf(arg, 300, "%s round %u: %s", item->job, item->round, item->outcome);
-    return 0;
-}
-
-static void assert_last_outcome(const host *h, const char *want)
-{
-    char text[300] = "";
-    assert_weft(weft_client_history(h->client, take_outcome, text, err));
-    assert_string_equal(text, want);
-}
 
 /* ---- enrolment ------------------------------------------------------------------------------ */
 
@@ -178,7 +18,7 @@ static void test_enrol__makes_a_member_once(void **state)
 {
     (void)state;
     host h;
-    begin(&h, 4);
+    begin(&h, 4, false);
     weft_client_info info = WEFT_CLIENT_INFO_INIT;
     assert_weft(weft_client_get_info(h.client, &info, err));
     assert_int_equal(info.enrolled, 0);
@@ -203,7 +43,7 @@ static void test_enrol__a_lost_reply_does_not_burn_the_token(void **state)
 {
     (void)state;
     host h;
-    begin(&h, 4);
+    begin(&h, 4, false);
     script s = coordinator_script(&h.c);
     s.lose_enrolment = true;
     tell(&h, s);
@@ -221,7 +61,7 @@ static void test_enrol__another_key_cannot_use_the_token(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 4);
+    begin_enrolled(&h, 4, false);
     close_host(&h);
     assert_ok(weft_path_join(h.state, sizeof h.state, h.dir, "thief", &assert_err));
     open_host(&h);
@@ -235,7 +75,7 @@ static void test_enrol__says_when_nobody_answers_or_the_file_is_bad(void **state
 {
     (void)state;
     host h;
-    begin(&h, 4);
+    begin(&h, 4, false);
     coordinator_down(&h.c);
     assert_int_equal(weft_client_enrol(h.client, h.join, NULL), WEFT_E_AGAIN);
     assert_int_equal(weft_client_enrol(h.client, "/nonexistent", NULL), WEFT_E_NOTFOUND);
@@ -252,7 +92,7 @@ static void test_run__takes_part_until_there_is_nothing_more(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 1000000); /* 4 MB: several chunks */
+    begin_enrolled(&h, 1000000, false); /* 4 MB: several chunks */
     script s = coordinator_script(&h.c);
     s.n_assignments = 3;
     s.come_back_ms = 20;
@@ -271,10 +111,10 @@ static void test_run__takes_part_until_there_is_nothing_more(void **state)
     for (size_t i = 0; i < 1000000; i++) {
         assert_true(update[i] == 1.0F);
     }
-    assert_int_equal(count(&h, WEFT_CLIENT_CONNECTED), 1);
-    assert_int_equal(count(&h, WEFT_CLIENT_ASSIGNED), 3);
-    assert_int_equal(count(&h, WEFT_CLIENT_TRAINED), 3);
-    assert_int_equal(count(&h, WEFT_CLIENT_UPLOADED), 3);
+    assert_int_equal(h.n_of_kind[WEFT_CLIENT_CONNECTED], 1);
+    assert_int_equal(h.n_of_kind[WEFT_CLIENT_ASSIGNED], 3);
+    assert_int_equal(h.n_of_kind[WEFT_CLIENT_TRAINED], 3);
+    assert_int_equal(h.n_of_kind[WEFT_CLIENT_UPLOADED], 3);
     weft_receipt r = WEFT_RECEIPT_INIT;
     assert_weft(weft_client_receipt(h.client, &r, err));
     assert_int_equal(r.assignment_id, 3);
@@ -289,7 +129,7 @@ static void test_run__evaluates_without_a_payload(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 100);
+    begin_enrolled(&h, 100, false);
     script s = coordinator_script(&h.c);
     s.n_assignments = 1;
     s.task = WEFT_TASK_EVALUATE;
@@ -309,7 +149,7 @@ static void test_run__resumes_a_fetch_where_it_broke(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 1000000);
+    begin_enrolled(&h, 1000000, false);
     script s = coordinator_script(&h.c);
     s.n_assignments = 1;
     s.cut_fetch_at = 2000000;
@@ -320,7 +160,7 @@ static void test_run__resumes_a_fetch_where_it_broke(void **state)
     assert_int_equal(n.fetches, 2);
     assert_true(n.fetched_from > 0 && n.fetched_from <= 2100000);
     assert_true(n.progress >= 1); /* is it still wanted? */
-    assert_int_equal(count(&h, WEFT_CLIENT_DISCONNECTED), 1);
+    assert_int_equal(h.n_of_kind[WEFT_CLIENT_DISCONNECTED], 1);
     end(&h);
 }
 
@@ -328,7 +168,7 @@ static void test_run__fetches_anew_what_was_garbled(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 200000);
+    begin_enrolled(&h, 200000, false);
     script s = coordinator_script(&h.c);
     s.n_assignments = 1;
     s.garble_fetch = true;
@@ -345,7 +185,7 @@ static void test_run__resumes_an_upload_where_it_broke(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 1000000);
+    begin_enrolled(&h, 1000000, false);
     script s = coordinator_script(&h.c);
     s.n_assignments = 1;
     s.cut_upload_at = 1500000;
@@ -364,7 +204,7 @@ static void test_run__a_lost_receipt_costs_nothing(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 1000);
+    begin_enrolled(&h, 1000, false);
     script s = coordinator_script(&h.c);
     s.n_assignments = 1;
     s.lose_receipt = true;
@@ -382,7 +222,7 @@ static void test_run__takes_no_forged_receipt(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 1000);
+    begin_enrolled(&h, 1000, false);
     script s = coordinator_script(&h.c);
     s.n_assignments = 1;
     s.forge_receipt = true;
@@ -400,13 +240,13 @@ static void test_run__drops_what_is_late(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 1000);
+    begin_enrolled(&h, 1000, false);
     script s = coordinator_script(&h.c);
     s.n_assignments = 1;
     s.late = true;
     tell(&h, s);
     assert_weft(weft_client_run(h.client, err));
-    assert_int_equal(count(&h, WEFT_CLIENT_REFUSED), 1);
+    assert_int_equal(h.n_of_kind[WEFT_CLIENT_REFUSED], 1);
     assert_last_outcome(&h, "sums round 1: refused: late: the round has closed");
     weft_receipt r = WEFT_RECEIPT_INIT;
     assert_int_equal(weft_client_receipt(h.client, &r, NULL), WEFT_E_NOTFOUND);
@@ -417,10 +257,10 @@ static void test_run__comes_back_when_the_coordinator_does(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 1000);
+    begin_enrolled(&h, 1000, false);
     coordinator_down(&h.c);
     weft_status status = WEFT_E_AGAIN;
-    while (count(&h, WEFT_CLIENT_DISCONNECTED) == 0) {
+    while (h.n_of_kind[WEFT_CLIENT_DISCONNECTED] == 0) {
         status = weft_client_step(h.client, 50, NULL);
         assert_int_equal(status, WEFT_E_AGAIN);
     }
@@ -439,7 +279,7 @@ static void test_run__declines_by_policy_with_the_reason(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 4);
+    begin_enrolled(&h, 4, false);
     close_host(&h);
     h.options.min_cohort = 9;
     open_host(&h);
@@ -455,7 +295,7 @@ static void test_run__declines_by_policy_with_the_reason(void **state)
     }
     assert_string_equal(coordinator_seen(&h.c).reason,
                         "a cohort of 8, this client takes part in 9 or more");
-    assert_int_equal(count(&h, WEFT_CLIENT_DECLINED), 1);
+    assert_int_equal(h.n_of_kind[WEFT_CLIENT_DECLINED], 1);
     assert_int_equal(h.trained, 0);
     end(&h);
 }
@@ -464,7 +304,7 @@ static void test_run__abandons_what_the_trainer_cannot_do(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 4);
+    begin_enrolled(&h, 4, false);
     script s = coordinator_script(&h.c);
     s.n_assignments = 1;
     tell(&h, s);
@@ -472,7 +312,7 @@ static void test_run__abandons_what_the_trainer_cannot_do(void **state)
     assert_weft(weft_client_run(h.client, err));
     assert_string_equal(coordinator_seen(&h.c).reason,
                         "the trainer of numbers: the disk of scanner 3 is full");
-    assert_int_equal(count(&h, WEFT_CLIENT_ABANDONED), 1);
+    assert_int_equal(h.n_of_kind[WEFT_CLIENT_ABANDONED], 1);
     assert_last_outcome(
         &h, "sums round 1: abandoned: the trainer of numbers: the disk of scanner 3 is full");
     end(&h);
@@ -482,7 +322,7 @@ static void test_run__renews_the_lease_while_the_trainer_works(void **state)
 {
     (void)state;
     host h;
-    begin_enrolled(&h, 4);
+    begin_enrolled(&h, 4, false);
     script s = coordinator_script(&h.c);
     s.n_assignments = 1;
     s.lease_ms = 300;
@@ -491,460 +331,13 @@ static void test_run__renews_the_lease_while_the_trainer_works(void **state)
     tell(&h, s);
     assert_weft(weft_client_run(h.client, err));
     assert_true(coordinator_seen(&h.c).progress_train >= 1);
-    assert_int_equal(count(&h, WEFT_CLIENT_REFUSED), 1);
+    assert_int_equal(h.n_of_kind[WEFT_CLIENT_REFUSED], 1);
     assert_last_outcome(&h, "sums round 1: refused: late: the coordinator said stop");
     end(&h);
 }
 
-/* ---- stop ----------------------------------------------------------------------------------- */
-
-static void *stop_when_held(void *arg)
+int main(void)
 {
-    host *h = arg;
-    coordinator_wait_held(&h->c);
-    weft_client_stop(h->client);
-    return NULL;
-}
-
-static void test_stop__ends_a_held_run_from_another_thread(void **state)
-{
-    (void)state;
-    for (int poller = 0; poller < 2; poller++) {
-        host h;
-        begin_enrolled(&h, 4);
-        close_host(&h);
-        h.options.poller_thread = poller;
-        open_host(&h);
-        script s = coordinator_script(&h.c);
-        s.hold = true;
-        tell(&h, s);
-        pthread_t thread;
-        assert_int_equal(pthread_create(&thread, NULL, stop_when_held, &h), 0);
-        weft_error why = WEFT_ERROR_INIT;
-        assert_int_equal(weft_client_run(h.client, &why), WEFT_E_CANCELED);
-        assert_string_equal(why.message, "stopped on request");
-        assert_int_equal(pthread_join(thread, NULL), 0);
-        coordinator_release(&h.c);
-        assert_weft(weft_client_run(h.client, err)); /* stop was for that run */
-        end(&h);
-    }
-}
-
-static weft_client *signalled;
-static void on_alarm(int number)
-{
-    (void)number;
-    weft_client_stop(signalled);
-}
-
-static void test_stop__may_be_called_by_a_signal_handler(void **state)
-{
-    (void)state;
-    host h;
-    begin_enrolled(&h, 4);
-    script s = coordinator_script(&h.c);
-    s.hold = true;
-    tell(&h, s);
-    signalled = h.client;
-    const struct sigaction on = {.sa_handler = on_alarm};
-    assert_int_equal(sigaction(SIGALRM, &on, NULL), 0);
-    (void)alarm(1);
-    assert_int_equal(weft_client_run(h.client, NULL), WEFT_E_CANCELED);
-    end(&h);
-}
-
-static void test_stop__during_training_keeps_the_assignment(void **state)
-{
-    (void)state;
-    host h;
-    begin_enrolled(&h, 4);
-    script s = coordinator_script(&h.c);
-    s.n_assignments = 1;
-    tell(&h, s);
-    h.stop_inside = true;
-    assert_int_equal(weft_client_run(h.client, NULL), WEFT_E_CANCELED);
-    assert_int_equal(coordinator_seen(&h.c).abandons, 0);
-    assert_last_outcome(&h, "sums round 1: open");
-    assert_weft(weft_client_run(h.client, err));
-    assert_int_equal(coordinator_seen(&h.c).receipts, 1);
-    assert_last_outcome(&h, "sums round 1: accepted");
-    end(&h);
-}
-
-/* ---- crashes -------------------------------------------------------------------------------- */
-
-/* In a process of its own: run, and die at an event. */
-static int die_at(const char *state_dir, const char *event)
-{
-    static host h;
-    const weft_client_options defaults = WEFT_CLIENT_OPTIONS_INIT;
-    h.options = defaults;
-    h.options.require_secure_aggregation = 0;
-    h.kill_at = (int)strtol(event, NULL, 10);
-    (void)snprintf(h.state, sizeof h.state, "%s", state_dir);
-    open_host(&h);
-    return (int)weft_client_run(h.client, NULL);
-}
-
-static void run_and_die(const host *h, weft_client_event_kind at)
-{
-    char event[16];
-    (void)snprintf(event, sizeof event, "%d", (int)at);
-    char *const argv[] = {(char *)(uintptr_t)this_program, (char *)(uintptr_t) "--die",
-                          (char *)(uintptr_t)h->state, event, NULL};
-    pid_t pid = 0;
-    int how = 0;
-    assert_int_equal(posix_spawn(&pid, this_program, NULL, NULL, argv, environ), 0);
-    assert_int_equal(waitpid(pid, &how, 0), pid);
-    assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
-}
-
-static void test_crash__what_was_trained_is_never_trained_again(void **state)
-{
-    (void)state;
-    host h;
-    begin_enrolled(&h, 1000);
-    script s = coordinator_script(&h.c);
-    s.n_assignments = 1;
-    tell(&h, s);
-    close_host(&h);
-    run_and_die(&h, WEFT_CLIENT_TRAINED);
-    open_host(&h);
-    assert_last_outcome(&h, "sums round 1: open");
-    assert_weft(weft_client_run(h.client, err));
-    assert_int_equal(h.trained, 0);
-    assert_int_equal(coordinator_seen(&h.c).receipts, 1);
-    assert_last_outcome(&h, "sums round 1: accepted");
-    const float *update = (const float *)(const void *)h.c.held;
-    assert_true(update[999] == 1.0F);
-    end(&h);
-}
-
-static void test_crash__before_training_it_trains_the_same_assignment(void **state)
-{
-    (void)state;
-    host h;
-    begin_enrolled(&h, 1000);
-    script s = coordinator_script(&h.c);
-    s.n_assignments = 1;
-    tell(&h, s);
-    close_host(&h);
-    run_and_die(&h, WEFT_CLIENT_ASSIGNED);
-    open_host(&h);
-    assert_weft(weft_client_run(h.client, err));
-    assert_int_equal(h.trained, 1);
-    const seen n = coordinator_seen(&h.c);
-    assert_int_equal(n.receipts, 1);
-    assert_true(n.progress >= 1); /* it asked first whether it is still wanted */
-    end(&h);
-}
-
-static void test_crash__after_the_receipt_the_coordinator_is_not_bothered(void **state)
-{
-    (void)state;
-    host h;
-    begin_enrolled(&h, 1000);
-    script s = coordinator_script(&h.c);
-    s.n_assignments = 1;
-    tell(&h, s);
-    close_host(&h);
-    run_and_die(&h, WEFT_CLIENT_UPLOADED);
-    open_host(&h);
-    assert_last_outcome(&h, "sums round 1: accepted");
-    assert_weft(weft_client_run(h.client, err));
-    assert_int_equal(coordinator_seen(&h.c).uploads, 1);
-    end(&h);
-}
-
-/* ---- certificates --------------------------------------------------------------------------- */
-
-static void test_renewal__before_the_certificate_expires(void **state)
-{
-    (void)state;
-    host h;
-    begin(&h, 4);
-    script s = coordinator_script(&h.c);
-    s.certificate_ms = 4000; /* of a life of 14 s, two thirds are over */
-    s.n_assignments = 1;
-    tell(&h, s);
-    assert_weft(weft_client_enrol(h.client, h.join, err));
-    assert_weft(weft_client_run(h.client, err));
-    const seen n = coordinator_seen(&h.c);
-    assert_int_equal(n.renewals, 1);
-    assert_int_equal(n.anonymous_renewals, 0);
-    assert_int_equal(n.receipts, 1);
-    assert_int_equal(count(&h, WEFT_CLIENT_RENEWED), 1);
-    weft_client_info info = WEFT_CLIENT_INFO_INIT;
-    assert_weft(weft_client_get_info(h.client, &info, err));
-    assert_true(info.certificate_expires_unix_ms > 0);
-    assert_weft(weft_client_run(h.client, err));
-    assert_int_equal(coordinator_seen(&h.c).renewals, 1);
-    end(&h);
-}
-
-static void test_renewal__of_an_expired_certificate_by_the_member_key(void **state)
-{
-    (void)state;
-    host h;
-    begin(&h, 4);
-    script s = coordinator_script(&h.c);
-    s.certificate_ms = -5000;
-    s.n_assignments = 1;
-    tell(&h, s);
-    assert_weft(weft_client_enrol(h.client, h.join, err));
-    assert_weft(weft_client_run(h.client, err));
-    const seen n = coordinator_seen(&h.c);
-    assert_int_equal(n.renewals, 1);
-    assert_int_equal(n.anonymous_renewals, 1);
-    assert_int_equal(n.receipts, 1);
-    end(&h);
-}
-
-static void test_run__ends_when_revoked(void **state)
-{
-    (void)state;
-    host h;
-    begin_enrolled(&h, 4);
-    script s = coordinator_script(&h.c);
-    s.revoked = true;
-    tell(&h, s);
-    weft_error why = WEFT_ERROR_INIT;
-    assert_int_equal(weft_client_run(h.client, &why), WEFT_E_AUTH);
-    assert_non_null(strstr(why.message, "alice is revoked"));
-    end(&h);
-}
-
-/* ---- hosts with a loop of their own --------------------------------------------------------- */
-
-static void test_step__runs_from_a_hosts_poll_loop(void **state)
-{
-    (void)state;
-    host h;
-    begin_enrolled(&h, 100000);
-    close_host(&h);
-    h.options.poller_thread = 1;
-    open_host(&h);
-    script s = coordinator_script(&h.c);
-    s.n_assignments = 2;
-    s.come_back_ms = 30; /* its own timer wakes the host, too */
-    tell(&h, s);
-    struct pollfd fd = {.fd = weft_client_wake_fd(h.client), .events = POLLIN};
-    weft_status status = weft_client_step(h.client, 0, NULL);
-    assert_true(fd.fd >= 0);
-    while (status == WEFT_E_AGAIN) {
-        assert_int_equal(poll(&fd, 1, PATIENCE_MS), 1); /* never a lost wake */
-        status = weft_client_step(h.client, 0, NULL);
-    }
-    assert_int_equal(status, WEFT_OK);
-    assert_int_equal(coordinator_seen(&h.c).receipts, 2);
-    end(&h);
-}
-
-static void test_step__without_a_thread(void **state)
-{
-    (void)state;
-    host h;
-    begin_enrolled(&h, 100);
-    script s = coordinator_script(&h.c);
-    s.n_assignments = 1;
-    tell(&h, s);
-    assert_int_equal(weft_client_wake_fd(h.client), -1);
-    weft_status status = WEFT_E_AGAIN;
-    while (status == WEFT_E_AGAIN) {
-        status = weft_client_step(h.client, 5, NULL);
-    }
-    assert_int_equal(status, WEFT_OK);
-    assert_int_equal(coordinator_seen(&h.c).receipts, 1);
-    end(&h);
-}
-
-static void test_open__one_process_a_folder_but_observers(void **state)
-{
-    (void)state;
-    host h;
-    begin_enrolled(&h, 4);
-    weft_client *second = NULL;
-    weft_error why = WEFT_ERROR_INIT;
-    assert_int_equal(weft_client_open(&second, &h.options, &why), WEFT_E_CONFLICT);
-    assert_non_null(strstr(why.message, "another process"));
-    weft_client_options look = h.options;
-    look.observe = 1;
-    assert_weft(weft_client_open(&second, &look, err));
-    weft_client_info info = WEFT_CLIENT_INFO_INIT;
-    assert_weft(weft_client_get_info(second, &info, err));
-    assert_string_equal(info.name, "alice");
-    assert_int_equal(weft_client_run(second, NULL), WEFT_E_STATE);
-    assert_int_equal(weft_client_enrol(second, h.join, NULL), WEFT_E_STATE);
-    weft_client_close(second);
-    look.state_dir = h.dir; /* there is no client in it */
-    assert_int_equal(weft_client_open(&second, &look, NULL), WEFT_E_NOTFOUND);
-    end(&h);
-}
-
-static void test_fork__is_detected(void **state)
-{
-    (void)state;
-    host h;
-    begin_enrolled(&h, 4);
-    const pid_t pid = fork();
-    if (pid == 0) {
-        const bool right = weft_client_step(h.client, 0, NULL) == WEFT_E_STATE &&
-                           weft_client_enrol(h.client, h.join, NULL) == WEFT_E_STATE;
-        weft_client_close(h.client); /* touches nothing */
-        _exit(right ? 0 : 1);
-    }
-    int how = 0;
-    assert_int_equal(waitpid(pid, &how, 0), pid);
-    assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 0);
-    assert_weft(weft_client_run(h.client, err)); /* the parent's is as it was */
-    end(&h);
-}
-
-static void test_attach__checks_what_is_offered(void **state)
-{
-    (void)state;
-    host h;
-    begin_enrolled(&h, 4);
-    weft_trainer t = {sizeof t, &h, train};
-    weft_dataset d = WEFT_DATASET_INIT;
-    d.name = "numbers";
-    assert_int_equal(weft_client_attach(h.client, &d, &t, NULL), WEFT_E_CONFLICT);
-    d.name = "../etc";
-    assert_int_equal(weft_client_attach(h.client, &d, &t, NULL), WEFT_E_INVALID);
-    d.name = NULL;
-    assert_int_equal(weft_client_attach(h.client, &d, &t, NULL), WEFT_E_INVALID);
-    d.name = "other";
-    t.run = NULL;
-    assert_int_equal(weft_client_attach(h.client, &d, &t, NULL), WEFT_E_INVALID);
-    t.run = train;
-    char name[8];
-    for (int i = 1; i < WEFT_MAX_DATASETS; i++) { /* one is attached already */
-        (void)snprintf(name, sizeof name, "d%d", i);
-        d.name = name;
-        assert_weft(weft_client_attach(h.client, &d, &t, err));
-    }
-    d.name = "one-more";
-    assert_int_equal(weft_client_attach(h.client, &d, &t, NULL), WEFT_E_LIMIT);
-    end(&h);
-}
-
-/* ---- a proxy -------------------------------------------------------------------------------- */
-
-/* CONNECT only, one tunnel after the other until it is closed. */
-typedef struct proxy {
-    int listener;
-    atomic_uint tunnels;
-    pthread_t thread;
-} proxy;
-
-static void pump(int a, int b)
-{
-    struct pollfd fds[2] = {{.fd = a, .events = POLLIN}, {.fd = b, .events = POLLIN}};
-    char block[65536];
-    while (poll(fds, 2, PATIENCE_MS) > 0) {
-        for (int i = 0; i < 2; i++) {
-            if (!fds[i].revents) {
-                continue;
-            }
-            ssize_t n = read(fds[i].fd, block, sizeof block);
-            if (n <= 0) {
-                return;
-            }
-            for (ssize_t at = 0; at < n;) {
-                const ssize_t done = write(fds[1 - i].fd, block + at, (size_t)(n - at));
-                if (done <= 0) {
-                    return;
-                }
-                at += done;
-            }
-        }
-    }
-}
-
-static void *serve_tunnel(void *arg)
-{
-    const int near = (int)(intptr_t)arg;
-    char text[1024];
-    size_t n = 0;
-    while (n < sizeof text - 1 && !memmem(text, n, "\r\n\r\n", 4)) {
-        const ssize_t got = read(near, text + n, sizeof text - 1 - n);
-        if (got <= 0) {
-            (void)close(near);
-            return NULL;
-        }
-        n += (size_t)got;
-    }
-    text[n] = '\0';
-    unsigned port = 0;
-    const struct in_addr local = {htonl(INADDR_LOOPBACK)};
-    const int far = socket(AF_INET, SOCK_STREAM, 0);
-    static const char granted[] = "HTTP/1.1 200 OK\r\n\r\n";
-    if (sscanf(text, "CONNECT 127.0.0.1:%u ", &port) == 1) {
-        const struct sockaddr_in to = {
-            .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr = local};
-        if (connect(far, (const struct sockaddr *)&to, sizeof to) == 0 &&
-            write(near, granted, sizeof granted - 1) > 0) {
-            pump(near, far);
-        }
-    }
-    (void)close(far);
-    (void)close(near);
-    return NULL;
-}
-
-static void *serve_proxy(void *arg)
-{
-    proxy *p = arg;
-    for (;;) {
-        const int fd = accept(p->listener, NULL, NULL);
-        if (fd < 0) {
-            return NULL;
-        }
-        atomic_fetch_add(&p->tunnels, 1);
-        pthread_t thread;
-        if (pthread_create(&thread, NULL, serve_tunnel, (void *)(intptr_t)fd) == 0) {
-            (void)pthread_detach(thread);
-        }
-    }
-}
-
-static void test_run__goes_through_an_http_proxy(void **state)
-{
-    (void)state;
-    proxy p = {.listener = socket(AF_INET, SOCK_STREAM, 0)};
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t size = sizeof at;
-    assert_int_equal(bind(p.listener, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(listen(p.listener, 8), 0);
-    assert_int_equal(getsockname(p.listener, (struct sockaddr *)&at, &size), 0);
-    assert_int_equal(pthread_create(&p.thread, NULL, serve_proxy, &p), 0);
-
-    host h;
-    begin(&h, 100000);
-    close_host(&h);
-    (void)snprintf(h.proxy, sizeof h.proxy, "http://127.0.0.1:%u", ntohs(at.sin_port));
-    h.options.http_proxy = h.proxy;
-    open_host(&h);
-    script s = coordinator_script(&h.c);
-    s.n_assignments = 1;
-    tell(&h, s);
-    assert_weft(weft_client_enrol(h.client, h.join, err));
-    assert_int_equal(atomic_load(&p.tunnels), 1);
-    assert_weft(weft_client_run(h.client, err));
-    assert_int_equal(coordinator_seen(&h.c).receipts, 1);
-    assert_true(atomic_load(&p.tunnels) >= 2); /* every connection took that way */
-    end(&h);
-    (void)shutdown(p.listener, SHUT_RDWR);
-    assert_int_equal(pthread_join(p.thread, NULL), 0);
-    (void)close(p.listener);
-}
-
-int main(int argc, char **argv)
-{
-    this_program = argv[0];
-    if (argc == 4 && strcmp(argv[1], "--die") == 0) {
-        return die_at(argv[2], argv[3]);
-    }
     (void)signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_enrol__makes_a_member_once),
@@ -963,21 +356,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_run__declines_by_policy_with_the_reason),
         cmocka_unit_test(test_run__abandons_what_the_trainer_cannot_do),
         cmocka_unit_test(test_run__renews_the_lease_while_the_trainer_works),
-        cmocka_unit_test(test_stop__ends_a_held_run_from_another_thread),
-        cmocka_unit_test(test_stop__may_be_called_by_a_signal_handler),
-        cmocka_unit_test(test_stop__during_training_keeps_the_assignment),
-        cmocka_unit_test(test_crash__what_was_trained_is_never_trained_again),
-        cmocka_unit_test(test_crash__before_training_it_trains_the_same_assignment),
-        cmocka_unit_test(test_crash__after_the_receipt_the_coordinator_is_not_bothered),
-        cmocka_unit_test(test_renewal__before_the_certificate_expires),
-        cmocka_unit_test(test_renewal__of_an_expired_certificate_by_the_member_key),
-        cmocka_unit_test(test_run__ends_when_revoked),
-        cmocka_unit_test(test_step__runs_from_a_hosts_poll_loop),
-        cmocka_unit_test(test_step__without_a_thread),
-        cmocka_unit_test(test_open__one_process_a_folder_but_observers),
-        cmocka_unit_test(test_fork__is_detected),
-        cmocka_unit_test(test_attach__checks_what_is_offered),
-        cmocka_unit_test(test_run__goes_through_an_http_proxy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

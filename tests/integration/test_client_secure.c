@@ -4,11 +4,10 @@
  * lines, kill -9 at each step, the owner's policy, and a coordinator that lies: the client leaves
  * with the precise reason and tells its owner.
  */
-#include "coordinator.h"
+#include "client_host.h"
 
 #include "base/file.h"
 #include "secagg/message.h"
-#include "weft/weft.h"
 
 #include <signal.h>
 #include <spawn.h>
@@ -23,122 +22,14 @@
 extern char **environ;
 static const char *this_program;
 
-typedef struct host {
-    coordinator c;
-    char *dir;
-    char state[4096];
-    char join[4096];
-    weft_client *client;
-    weft_client_options options;
-    unsigned trained;
-    unsigned n_events[16];
-    char detail[300]; /* of the newest refusal, decline or abandon */
-    char steps[600];  /* of secure aggregation, by "; " */
-    int kill_at_step; /* the process dies at this event of secure aggregation; 0: none */
-    int kill_at;      /* or at this kind of event */
-} host;
-
-#define assert_weft(call)                                                                          \
-    do {                                                                                           \
-        weft_error e_ = WEFT_ERROR_INIT;                                                           \
-        weft_error *err = &e_;                                                                     \
-        const weft_status status_ = (call);                                                        \
-        if (status_ != WEFT_OK) {                                                                  \
-            fail_msg("%s: %d %s", #call, (int)status_, e_.message);                                \
-        }                                                                                          \
-    } while (0)
-
-static weft_status train(void *self, const weft_task_info *task, float *weights,
-                         weft_task_result *result, weft_task_control *control, char message[256])
+/* Enrolled, with one secure assignment to come. */
+static void begin_secure(host *h, uint64_t n_params)
 {
-    host *h = self;
-    (void)control;
-    (void)message;
-    h->trained++;
-    for (size_t i = 0; task->kind == WEFT_TASK_KIND_TRAIN && i < task->n_params; i++) {
-        weights[i] += 1.0F;
-    }
-    result->n_examples = 10;
-    result->n_metrics = 1;
-    strcpy(result->metrics[0].name, "loss");
-    result->metrics[0].value = 0.25;
-    return WEFT_OK;
-}
-
-static void on_event(void *arg, const weft_client_event *event)
-{
-    host *h = arg;
-    h->n_events[event->kind]++;
-    if (event->kind == WEFT_CLIENT_SECURE) {
-        const size_t used = strlen(h->steps);
-        (void)snprintf(h->steps + used, sizeof h->steps - used, "%s; ", event->detail);
-    }
-    if (event->kind == WEFT_CLIENT_REFUSED || event->kind == WEFT_CLIENT_DECLINED ||
-        event->kind == WEFT_CLIENT_ABANDONED) {
-        (void)snprintf(h->detail, sizeof h->detail, "%s", event->detail);
-    }
-    if ((event->kind == WEFT_CLIENT_SECURE &&
-         (int)h->n_events[WEFT_CLIENT_SECURE] == h->kill_at_step) ||
-        (int)event->kind == h->kill_at) {
-        (void)kill(getpid(), SIGKILL);
-    }
-}
-
-static void open_host(host *h)
-{
-    h->options.state_dir = h->state;
-    assert_weft(weft_client_open(&h->client, &h->options, err));
-    weft_dataset d = WEFT_DATASET_INIT;
-    d.name = "numbers";
-    weft_trainer t = {sizeof t, h, train};
-    assert_weft(weft_client_attach(h->client, &d, &t, err));
-    weft_client_observe(h->client, on_event, h);
-}
-
-static void close_host(host *h)
-{
-    weft_client_close(h->client);
-    h->client = NULL;
-}
-
-static void begin(host *h, uint64_t n_params)
-{
-    memset(h, 0, sizeof *h);
-    const weft_client_options defaults = WEFT_CLIENT_OPTIONS_INIT;
-    h->options = defaults;
-    h->options.connect_backoff_max_ms = 100;
-    coordinator_start(&h->c, n_params);
-    h->dir = test_dir_new();
-    assert_ok(weft_path_join(h->state, sizeof h->state, h->dir, "state", &assert_err));
-    coordinator_join_file(&h->c, h->dir, h->join);
-    open_host(h);
-    assert_weft(weft_client_enrol(h->client, h->join, err));
+    begin_enrolled(h, n_params, true);
     script s = coordinator_script(&h->c);
     s.n_assignments = 1;
     s.secure_aggregation = true;
-    coordinator_tell(&h->c, &s);
-}
-
-static void end(host *h)
-{
-    close_host(h);
-    coordinator_stop(&h->c);
-    test_dir_done(h->dir);
-}
-
-static int take_outcome(void *arg, const weft_contribution *item)
-{
-    (void)snprintf(arg, 300, "%s round %u: %s", item->job, item->round, item->outcome);
-    return 0;
-}
-
-static void assert_last_outcome(const host *h, const char *want)
-{
-    char text[300] = "";
-    assert_weft(weft_client_history(h->client, take_outcome, text, err));
-    if (!strstr(text, want)) {
-        fail_msg("outcome '%s', wanted '%s'", text, want);
-    }
+    tell(h, s);
 }
 
 static void assert_file_gone(const host *h, const char *name)
@@ -173,7 +64,7 @@ static void test_secure__round_by_round(void **state)
 {
     (void)state;
     host h;
-    begin(&h, 5000);
+    begin_secure(&h, 5000);
     script s = coordinator_script(&h.c);
     s.n_assignments = 3;
     coordinator_tell(&h.c, &s);
@@ -207,7 +98,7 @@ static void test_secure__evaluates_under_the_mask(void **state)
 {
     (void)state;
     host h;
-    begin(&h, 100);
+    begin_secure(&h, 100);
     script s = coordinator_script(&h.c);
     s.task = WEFT_TASK_EVALUATE;
     coordinator_tell(&h.c, &s);
@@ -225,7 +116,7 @@ static void test_secure__goes_on_over_broken_lines(void **state)
 {
     (void)state;
     host h;
-    begin(&h, 1000000);
+    begin_secure(&h, 1000000);
     script s = coordinator_script(&h.c);
     s.cut_step = true;
     s.cut_upload_at = 1500000;
@@ -280,7 +171,7 @@ static void kill_another(host *h, int step, int kind)
 static void die_and_go_on(int step, int kind)
 {
     host h;
-    begin(&h, 1000);
+    begin_secure(&h, 1000);
     kill_another(&h, step, kind);
     open_host(&h);
     assert_weft(weft_client_run(h.client, err));
@@ -306,7 +197,7 @@ static void test_secure__kill_9_at_any_step(void **state)
 static void run_until_told(host *h)
 {
     weft_status status = WEFT_E_AGAIN;
-    while (status == WEFT_E_AGAIN && !h->detail[0]) {
+    while (status == WEFT_E_AGAIN && !h->given_up[0]) {
         status = weft_client_step(h->client, 50, NULL);
     }
     while (status == WEFT_E_AGAIN && coordinator_seen(&h->c).abandons == 0) {
@@ -342,7 +233,7 @@ static void test_secure__leaves_a_lying_coordinator(void **state)
     };
     for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
         host h;
-        begin(&h, 100);
+        begin_secure(&h, 100);
         script s = coordinator_script(&h.c);
         s.lie_type = lies[i].type;
         s.lie_offset = lies[i].offset;
@@ -351,16 +242,16 @@ static void test_secure__leaves_a_lying_coordinator(void **state)
         coordinator_tell(&h.c, &s);
         run_until_told(&h);
         const seen n = coordinator_seen(&h.c);
-        if (!strstr(h.detail, lies[i].why) || !strstr(n.reason, lies[i].why)) {
-            fail_msg("lie %zu: owner hears '%s', coordinator '%s', wanted '%s'", i, h.detail,
+        if (!strstr(h.given_up, lies[i].why) || !strstr(n.reason, lies[i].why)) {
+            fail_msg("lie %zu: owner hears '%s', coordinator '%s', wanted '%s'", i, h.given_up,
                      n.reason, lies[i].why);
         }
         if (lies[i].reason) {
             assert_int_equal(n.left_reason, lies[i].reason);
         }
-        assert_int_equal(h.n_events[WEFT_CLIENT_ABANDONED], 1);
+        assert_int_equal(h.n_of_kind[WEFT_CLIENT_ABANDONED], 1);
         assert_int_equal(n.sums, 0);
-        assert_last_outcome(&h, lies[i].why);
+        assert_last_outcome_says(&h, lies[i].why);
         end(&h);
     }
 }
@@ -369,13 +260,13 @@ static void test_secure__masks_no_round_twice(void **state)
 {
     (void)state;
     host h;
-    begin(&h, 100);
+    begin_secure(&h, 100);
     script s = coordinator_script(&h.c);
     s.n_assignments = 2;
     s.round = 5; /* both */
     coordinator_tell(&h.c, &s);
     run_until_told(&h);
-    assert_int_equal(h.n_events[WEFT_CLIENT_DECLINED], 1);
+    assert_int_equal(h.n_of_kind[WEFT_CLIENT_DECLINED], 1);
     assert_int_equal(h.trained, 1);
     assert_int_equal(coordinator_seen(&h.c).sums, 1);
     assert_non_null(strstr(coordinator_seen(&h.c).reason, "second attempt after masked input"));
@@ -386,7 +277,7 @@ static void test_secure__remembers_members(void **state)
 {
     (void)state;
     host h;
-    begin(&h, 100);
+    begin_secure(&h, 100);
     assert_weft(weft_client_run(h.client, err));
     assert_int_equal(coordinator_seen(&h.c).sums, 1);
     script s = coordinator_script(&h.c);
@@ -396,7 +287,7 @@ static void test_secure__remembers_members(void **state)
     close_host(&h);
     open_host(&h); /* another process remembers, too */
     run_until_told(&h);
-    assert_non_null(strstr(h.detail, "member key changed (bob)"));
+    assert_non_null(strstr(h.given_up, "member key changed (bob)"));
     assert_int_equal(coordinator_seen(&h.c).left_reason, WEFT_SECAGG_KEY_CHANGED);
     assert_int_equal(coordinator_seen(&h.c).sums, 1);
     end(&h);
@@ -409,7 +300,7 @@ static void test_secure__declines_less_than_the_owner_wants(void **state)
     (void)state;
     for (int i = 0; i < 3; i++) {
         host h;
-        begin(&h, 100);
+        begin_secure(&h, 100);
         script s = coordinator_script(&h.c);
         s.curious = i == 0;
         s.secure_aggregation = i != 1;
@@ -422,8 +313,8 @@ static void test_secure__declines_less_than_the_owner_wants(void **state)
         run_until_told(&h);
         static const char *const why[] = {"against curious coordinators", "no secure aggregation",
                                           "gamma 0.05"};
-        assert_non_null(strstr(h.detail, why[i]));
-        assert_int_equal(h.n_events[WEFT_CLIENT_DECLINED], 1);
+        assert_non_null(strstr(h.given_up, why[i]));
+        assert_int_equal(h.n_of_kind[WEFT_CLIENT_DECLINED], 1);
         assert_int_equal(h.trained, 0);
         end(&h);
     }
@@ -453,7 +344,7 @@ static void test_secure__leaves_no_secret_on_disk(void **state)
 {
     (void)state;
     host h;
-    begin(&h, 100);
+    begin_secure(&h, 100);
     kill_another(&h, 2, 0); /* masking: shares and keys are there */
     char path[4200];
     struct stat st;
