@@ -317,6 +317,7 @@ static void fetch_message(void *arg, weft_rt_rpc *rpc, weft_rt_message *message)
     if (call->local.code != WEFT_OK) {
         return; /* cancelled, on its way out */
     }
+    weft_rt_rpc_next(rpc); /* it comes while this one is hashed */
     const weft_status status = take_chunk(t, message, &call->local);
     if (status != WEFT_OK) {
         if (status == WEFT_E_LIMIT) { /* of the peer's bytes: not a matter of waiting */
@@ -326,7 +327,6 @@ static void fetch_message(void *arg, weft_rt_rpc *rpc, weft_rt_message *message)
         return;
     }
     t->sent = weft_base_have(t->base);
-    weft_rt_rpc_next(rpc);
 }
 
 static void fetch_done(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const char *text,

@@ -88,10 +88,10 @@ static void cancel_locked(weft_rt_call *call, weft_rt_code code, const char *tex
     }
 }
 
-static void read_locked(weft_rt_call *call) WEFT_REQUIRES(&call->lock)
+static void read_ahead_locked(weft_rt_call *call) WEFT_REQUIRES(&call->lock)
 {
-    if (call->recv_busy || call->recv_ended || call->in_message || call->message ||
-        !call->want_read || call->close_seen || call->status_started) {
+    if (call->recv_busy || call->recv_ended || call->message || !call->want_read ||
+        call->close_seen || call->status_started) {
         return;
     }
     grpc_op op = {0};
@@ -102,6 +102,13 @@ static void read_locked(weft_rt_call *call) WEFT_REQUIRES(&call->lock)
     if (!start_locked(call, &op, 1, &call->recv_tag)) {
         call->recv_busy = false;
         cancel_locked(call, WEFT_RT_INTERNAL, "the request cannot be read");
+    }
+}
+
+static void read_locked(weft_rt_call *call) WEFT_REQUIRES(&call->lock)
+{
+    if (!call->in_message) {
+        read_ahead_locked(call);
     }
 }
 
@@ -416,6 +423,15 @@ weft_status weft_rt_call_send(weft_rt_call *call, const void *header, size_t hea
     }
     weft_rt_lock_give(&call->lock);
     return status;
+}
+
+void weft_rt_call_read_ahead(weft_rt_call *call)
+{
+    weft_rt_lock_take(&call->lock);
+    if (call->grpc) {
+        read_ahead_locked(call);
+    }
+    weft_rt_lock_give(&call->lock);
 }
 
 void weft_rt_call_pause(weft_rt_call *call)

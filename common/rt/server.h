@@ -200,6 +200,9 @@ WEFT_NODISCARD weft_status weft_rt_call_send(weft_rt_call *call, const void *hea
 /** SERVER_STREAM: all is sent; the status follows what is on its way. Return as reply. */
 weft_status weft_rt_call_finish(weft_rt_call *call);
 
+/** CLIENT_STREAM, inside on_message: let the next message come while this one is looked at; its
+ * on_message follows when this one has returned. Not for calls that are paused. */
+void weft_rt_call_read_ahead(weft_rt_call *call);
 /** CLIENT_STREAM, inside on_message, before handing the message over: do not read the next message
  * until resume. */
 void weft_rt_call_pause(weft_rt_call *call);

@@ -247,6 +247,7 @@ void weft_rpc_submit_message(void *ctx, weft_rt_call *rt, weft_rt_message *messa
     if (!call || atomic_load(&call->posted) || atomic_load(&call->answered)) {
         return; /* what still comes of an update that is decided */
     }
+    weft_rt_call_read_ahead(rt); /* from the network while this one is hashed and written */
     weft_err err = WEFT_ERR_INIT;
     weft_rpc_pieces pieces;
     weft_status status = weft_rpc_pieces_init(&pieces, call->rpc->host->alloc, message, &err);
