@@ -2,6 +2,8 @@
 /* Window after window: the mean, the hash, the store, memory. Worker threads. */
 #include "app/next_version.h"
 
+#include "app/side_hash.h"
+
 #include <string.h>
 
 /* Elements of a window: 1 MiB of weights, a chunk of the store */
@@ -12,6 +14,7 @@ typedef struct pass {
     float *next;    /* [n_params] */
     float *scratch; /* [WINDOW] where next is a mapping, else NULL */
     weft_model_writer *writer;
+    weft_side_hash *hash; /* NULL: the writer's */
 } pass;
 
 /* In a mapping zeros stay holes of its file, and of the sum only a window is in memory. */
@@ -22,6 +25,9 @@ static weft_status make_window(const pass *p, uint64_t first, uint64_t n, weft_e
     float *out = p->scratch ? p->scratch : at;
     const size_t size = (size_t)n * sizeof *out;
     WEFT_TRY(v->finish(v->sum, out, v->base + first, first, n, err));
+    if (p->hash) {
+        weft_side_hash_advance(p->hash, (size_t)first * sizeof *out + size);
+    }
     WEFT_TRY(weft_model_writer_add(p->writer, out, size, err));
     if (out != at && !weft_bytes_zero(out, size)) {
         memcpy(at, out, size);
@@ -37,8 +43,23 @@ static weft_status make_all(const pass *p, uint8_t *ret_digest, weft_err *err)
         const uint64_t left = n_params - first;
         WEFT_TRY(make_window(p, first, left < WINDOW ? left : WINDOW, err));
     }
+    if (p->hash) {
+        WEFT_TRY(weft_side_hash_finish(p->hash, ret_digest, err));
+        return weft_model_writer_commit_as(p->writer, ret_digest, p->v->model_spec,
+                                           p->v->data_schema, err);
+    }
     return weft_model_writer_commit(p->writer, NULL, p->v->model_spec, p->v->data_schema,
                                     ret_digest, err);
+}
+
+static weft_status begin(pass *p, uint64_t bytes, weft_err *err)
+{
+    const weft_next_version *v = p->v;
+    if (p->scratch) { /* of a mapping only a window is in memory: hashed there */
+        return weft_model_writer_new(&p->writer, v->store, bytes, err);
+    }
+    WEFT_TRY(weft_model_writer_new_unhashed(&p->writer, v->store, bytes, err));
+    return weft_side_hash_new(&p->hash, p->next, (size_t)bytes, v->pool, v->alloc, err);
 }
 
 weft_status weft_next_version_make(weft_memory *ret, uint8_t ret_digest[WEFT_DIGEST_BYTES],
@@ -54,10 +75,11 @@ weft_status weft_next_version_make(weft_memory *ret, uint8_t ret_digest[WEFT_DIG
             WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for the next version");
         }
     }
-    weft_status status = weft_model_writer_new(&p.writer, v->store, bytes, err);
+    weft_status status = begin(&p, bytes, err);
     if (status == WEFT_OK) {
         status = make_all(&p, ret_digest, err);
     }
+    weft_side_hash_drop(p.hash);
     weft_model_writer_free(p.writer);
     weft_free(v->alloc, p.scratch);
     return status;

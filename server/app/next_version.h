@@ -7,6 +7,7 @@
 #define WEFT_APP_NEXT_VERSION_H
 
 #include "app/memory.h"
+#include "rt/queue.h"
 #include "store/models.h"
 
 /* Everything is borrowed. */
@@ -22,6 +23,7 @@ typedef struct weft_next_version {
     const float *base;      /* [n_params] */
     const char *model_spec;
     const char *data_schema; /* or NULL */
+    weft_rt_pool *pool;      /* hashes beside, where the weights are in memory */
     const weft_alloc *alloc;
 } weft_next_version;
 

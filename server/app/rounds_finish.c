@@ -46,6 +46,7 @@ static weft_status compute(round_sum *s, weft_memory *next, weft_err *err)
                                      .base = (const void *)weft_rt_blob_data(base),
                                      .model_spec = s->def.model_spec,
                                      .data_schema = s->def.data_schema,
+                                     .pool = host->pool,
                                      .alloc = host->alloc};
         status = weft_next_version_make(next, s->result.version, &v, err);
         s->result.bytes = s->model_bytes;
@@ -97,7 +98,7 @@ static weft_status finish_unmasked(round_sum *s, const weft_unmask_result *resul
 
 static void report(round_sum *s, weft_status status, const weft_err *why)
 {
-    const weft_rounds_host *host = &s->all->host;
+    const weft_rounds_host *host = &s->all->host; /* outlives s */
     s->result.ok = status == WEFT_OK;
     if (status != WEFT_OK) {
         round_sum_fail(s, why);
@@ -105,6 +106,7 @@ static void report(round_sum *s, weft_status status, const weft_err *why)
     if (!host->post(host->self, &s->item)) {
         round_sum_unref(s);
     }
+    weft_store_model_tidy(host->store); /* now that nobody waits */
 }
 
 static void unmasked(void *self, const weft_unmask_result *result)

@@ -125,6 +125,12 @@ weft_status weft_model_writer_new(weft_model_writer **ret, weft_store *store, ui
     return writer_new(ret, store, total_bytes, true, err);
 }
 
+weft_status weft_model_writer_new_unhashed(weft_model_writer **ret, weft_store *store,
+                                           uint64_t total_bytes, weft_err *err)
+{
+    return writer_new(ret, store, total_bytes, false, err);
+}
+
 /* Fill the block up from data; a full one (or the last one) is written. Returns what was taken. */
 static weft_status add_to_block(weft_model_writer *w, const uint8_t *data, size_t n,
                                 size_t *ret_taken, weft_err *err)
@@ -234,14 +240,28 @@ static weft_status name_model(weft_model_writer *w, const uint8_t *digest, const
     return status;
 }
 
-weft_status weft_model_writer_commit(weft_model_writer *writer, const uint8_t *want,
-                                     const char *spec, const char *schema,
-                                     uint8_t ret_digest[WEFT_DIGEST_BYTES], weft_err *err)
+static weft_status check_end(const weft_model_writer *writer, weft_err *err)
 {
     if (writer->done != writer->total) {
         WEFT_FAIL(err, WEFT_E_INVALID, "a model announced with %llu bytes ended after %llu",
                   (unsigned long long)writer->total, (unsigned long long)writer->done);
     }
+    return WEFT_OK;
+}
+
+weft_status weft_model_writer_commit_as(weft_model_writer *writer,
+                                        const uint8_t digest[WEFT_DIGEST_BYTES], const char *spec,
+                                        const char *schema, weft_err *err)
+{
+    WEFT_TRY(check_end(writer, err));
+    return name_model(writer, digest, spec, schema, err);
+}
+
+weft_status weft_model_writer_commit(weft_model_writer *writer, const uint8_t *want,
+                                     const char *spec, const char *schema,
+                                     uint8_t ret_digest[WEFT_DIGEST_BYTES], weft_err *err)
+{
+    WEFT_TRY(check_end(writer, err));
     uint8_t digest[WEFT_DIGEST_BYTES];
     WEFT_TRY(weft_hash_finish(digest, writer->hash, err));
     if (want && memcmp(want, digest, sizeof digest) != 0) {

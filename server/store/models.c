@@ -10,7 +10,31 @@
 #include <limits.h>
 #include <string.h>
 
+/* Pages of the log that tidy moves (64 MB), and that a commit moves by itself. */
+#define TIDY_PAGES 1000
+#define MOST_PAGES 8000
+
 /* ---- connections ----------------------------------------------------------------------------- */
+
+/* In place of SQLite's own, which would copy the log when a round waits for its version. */
+static int on_commit(void *arg, sqlite3 *handle, const char *name, int pages)
+{
+    weft_models *m = arg;
+    m->log_pages = pages;
+    return pages < MOST_PAGES ? SQLITE_OK : sqlite3_wal_checkpoint(handle, name);
+}
+
+void weft_store_model_tidy(weft_store *store)
+{
+    weft_models *m = &store->models;
+    weft_models_lock(&m->write_lock);
+    if (m->log_pages >= TIDY_PAGES &&
+        sqlite3_wal_checkpoint_v2(m->writer.handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) ==
+            SQLITE_OK) {
+        m->log_pages = 0; /* the next commit begins the log anew, or says how long it is */
+    }
+    weft_models_unlock(&m->write_lock);
+}
 
 static weft_status open_connections(weft_store *store, const char *path,
                                     const weft_store_options *options, weft_err *err)
@@ -20,6 +44,7 @@ static weft_status open_connections(weft_store *store, const char *path,
                                   options->busy_timeout_ms, false};
     WEFT_TRY(weft_db_open(&m->writer, path, &db_options, err));
     m->writer_full = true;
+    (void)sqlite3_wal_hook(m->writer.handle, on_commit, m); /* returns the one before */
     WEFT_TRY(weft_schema_migrate(&m->writer, &weft_models_schema, weft_models_schema.n, err));
     db_options.read_only = true;
     return weft_db_open(&m->reader, path, &db_options, err);

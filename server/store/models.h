@@ -31,6 +31,10 @@ typedef struct weft_model_writer weft_model_writer;
 /** @param total_bytes  exactly so many must follow. *ret is the caller's to free. */
 WEFT_NODISCARD weft_status weft_model_writer_new(weft_model_writer **ret, weft_store *store,
                                                  uint64_t total_bytes, weft_err *err);
+/** The same for bytes that are hashed elsewhere meanwhile: commit_as follows, not commit. */
+WEFT_NODISCARD weft_status weft_model_writer_new_unhashed(weft_model_writer **ret,
+                                                          weft_store *store, uint64_t total_bytes,
+                                                          weft_err *err);
 /** Append n bytes (any n). WEFT_E_LIMIT above the total. */
 WEFT_NODISCARD weft_status weft_model_writer_add(weft_model_writer *writer, const void *data,
                                                  size_t n, weft_err *err);
@@ -43,6 +47,11 @@ WEFT_NODISCARD weft_status weft_model_writer_commit(weft_model_writer *writer, c
                                                     const char *spec, const char *schema,
                                                     uint8_t ret_digest[WEFT_DIGEST_BYTES],
                                                     weft_err *err);
+/** The same for a writer without a hash. @param digest  SHA-256 of all its bytes. */
+WEFT_NODISCARD weft_status weft_model_writer_commit_as(weft_model_writer *writer,
+                                                       const uint8_t digest[WEFT_DIGEST_BYTES],
+                                                       const char *spec, const char *schema,
+                                                       weft_err *err);
 /** Free; what was not committed is dropped. NULL is allowed. */
 void weft_model_writer_free(weft_model_writer *writer);
 
@@ -67,6 +76,12 @@ WEFT_NODISCARD weft_status weft_store_model_read(weft_store *store,
 WEFT_NODISCARD weft_status weft_store_model_read_all(weft_store *store,
                                                      const uint8_t digest[WEFT_DIGEST_BYTES],
                                                      void *out, uint64_t size, weft_err *err);
+
+/**
+ * Move what lies in models.db's log into the file, once it is much. Commits leave that to whoever
+ * has the time; beyond some hundred MB they do it themselves. A failure is for the next time.
+ */
+void weft_store_model_tidy(weft_store *store);
 
 /**
  * Drop models that no version row names, and parts of unfinished writers. At start only, on the

@@ -20,6 +20,7 @@ typedef struct weft_models {
     pthread_mutex_t write_lock;
     weft_db writer;   /* guarded by write_lock */
     bool writer_full; /* guarded by write_lock: synchronous is FULL, else NORMAL */
+    int log_pages;    /* guarded by write_lock: of the log, at the newest commit */
     pthread_mutex_t read_lock;
     weft_db reader; /* guarded by read_lock */
     bool ready;     /* the locks exist */
