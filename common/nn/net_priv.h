@@ -138,6 +138,17 @@ void weft_step_conv_backward(weft_net *net, weft_step *step, float *dx, float *d
 void weft_step_recurrent_forward(weft_net *net, weft_step *step, const float *x, bool train);
 void weft_step_recurrent_backward(weft_net *net, weft_step *step, float *dx, float *dy,
                                   const float *x, const weft_sink *sink);
+void weft_step_grouped_forward(weft_net *net, weft_step *step, const float *x, bool train);
+void weft_step_add_forward(weft_net *net, weft_step *step, const float *x, bool train);
+
+/* step_norm.c: normalisations, shared by examples where a mean is of one example */
+void weft_step_norm_forward(weft_net *net, weft_step *step, const float *x, bool train);
+void weft_step_norm_backward(weft_net *net, weft_step *step, float *dx, float *dy, const float *x,
+                             const weft_sink *sink);
+/* The normalisation of n examples. */
+weft_norm weft_step_norm_of(const weft_step *step, size_t n);
+/* float32 values of scratch for the examples' parts of the gradients. */
+size_t weft_step_norm_partial(const weft_step *step, size_t n);
 
 extern const weft_step_ops weft_step_table[WEFT_N_STEP_KINDS];
 

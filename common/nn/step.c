@@ -7,22 +7,10 @@
 
 #include <string.h>
 
-/* A normalisation of n examples. */
-static weft_norm norm_of(const weft_step *step, size_t n)
-{
-    weft_norm d = step->norm;
-    if (step->kind == WEFT_STEP_BATCHNORM) {
-        d.rows *= n;
-    } else {
-        d.samples *= n;
-    }
-    return d;
-}
-
 size_t weft_step_state(const weft_step *step, size_t n)
 {
     if (step->kind == WEFT_STEP_NORM || step->kind == WEFT_STEP_BATCHNORM) {
-        const weft_norm d = norm_of(step, n);
+        const weft_norm d = weft_step_norm_of(step, n);
         return 2 * d.samples * d.groups;
     }
     return step->kind == WEFT_STEP_RECURRENT ? step->recurrent_ops->state(&step->recurrent, n) : 0;
@@ -32,7 +20,8 @@ size_t weft_step_scratch(const weft_step *step, size_t n, bool train)
 {
     const size_t state = train ? 0 : weft_step_state(step, n); /* nobody reads it later */
     if (step->kind == WEFT_STEP_NORM || step->kind == WEFT_STEP_BATCHNORM) {
-        return weft_norm_scratch(step->norm.channels) + state;
+        const size_t partial = train ? weft_step_norm_partial(step, n) : 0;
+        return weft_norm_scratch(step->norm.channels) + state + partial;
     }
     return step->kind == WEFT_STEP_RECURRENT
                ? step->recurrent_ops->scratch(&step->recurrent, n, train) + state
@@ -62,19 +51,7 @@ static size_t values_of(const weft_net *net, const weft_step *step)
     return net->n * step->n_out;
 }
 
-static const float *bias_of(const weft_net *net, const weft_step *step)
-{
-    return step->has_bias ? net->weights + step->bias : NULL;
-}
-
 /* ---- grouped convolution --------------------------------------------------------------------- */
-
-static void forward_grouped(weft_net *net, weft_step *step, const float *x, bool train)
-{
-    (void)train;
-    weft_grouped_forward(&step->grouped, step->out, x, net->weights + step->weight,
-                         bias_of(net, step), net->n);
-}
 
 static void backward_grouped(weft_net *net, weft_step *step, float *dx, float *dy, const float *x,
                              const weft_sink *sink)
@@ -206,55 +183,6 @@ static void backward_dropout(weft_net *net, weft_step *step, float *dx, float *d
     }
 }
 
-static void forward_add(weft_net *net, weft_step *step, const float *x, bool train)
-{
-    (void)train;
-    const float *other = step->other == WEFT_FROM_INPUT ? net->x : net->steps[step->other].out;
-    net->isa->activation->sum_forward(step->out, x, other, values_of(net, step), step->relu);
-}
-
-/* ---- normalisations -------------------------------------------------------------------------- */
-
-static void forward_norm(weft_net *net, weft_step *step, const float *x, bool train)
-{
-    const weft_norm d = norm_of(step, net->n);
-    const float *w = net->weights + step->weight;
-    const float *bias = net->weights + step->bias;
-    if (step->kind == WEFT_STEP_BATCHNORM && !train) {
-        const float *running = bias + d.channels; /* mean, then variance */
-        net->isa->norm->apply(&d, step->out, x, w, bias, running, running + d.channels,
-                              net->scratch);
-        return;
-    }
-    float *mean = step->state ? step->state : net->scratch + weft_norm_scratch(d.channels);
-    float *inverse = mean + d.samples * d.groups;
-    net->isa->norm->forward(&d, step->out, x, w, bias, mean, inverse, net->scratch);
-    if (step->kind == WEFT_STEP_BATCHNORM) {
-        weft_norm_track(&d, step->running, step->running + d.channels, mean, inverse);
-    }
-}
-
-/* A sink for values that have no gradient. */
-static void sink_nothing(float *to, size_t n, float keep)
-{
-    for (size_t i = 0; i < n; i++) {
-        to[i] = keep == 0.0F ? 0.0F : keep * to[i];
-    }
-}
-
-static void backward_norm(weft_net *net, weft_step *step, float *dx, float *dy, const float *x,
-                          const weft_sink *sink)
-{
-    const weft_norm d = norm_of(step, net->n);
-    net->isa->norm->backward(&d, dx, dy, step->out, x, net->weights + step->weight, step->state,
-                             step->state + d.samples * d.groups, net->dw, net->db, net->scratch);
-    weft_blend(sink->to + step->weight, sink->keep, sink->scale, net->dw, d.channels);
-    weft_blend(sink->to + step->bias, sink->keep, sink->scale, net->db, d.channels);
-    if (step->kind == WEFT_STEP_BATCHNORM) {
-        sink_nothing(sink->to + step->bias + d.channels, 2 * d.channels, sink->keep);
-    }
-}
-
 /* ---- sequences ------------------------------------------------------------------------------- */
 
 static void forward_embedding(weft_net *net, weft_step *step, const float *x, bool train)
@@ -303,10 +231,10 @@ const weft_step_ops weft_step_table[WEFT_N_STEP_KINDS] = {
     [WEFT_STEP_LEAKY_RELU] = {forward_leaky_relu, backward_leaky_relu},
     [WEFT_STEP_GELU] = {forward_gelu, backward_gelu},
     [WEFT_STEP_SILU] = {forward_silu, backward_silu},
-    [WEFT_STEP_ADD] = {forward_add, NULL}, /* net.c leads its gradient two ways */
-    [WEFT_STEP_GROUPED] = {forward_grouped, backward_grouped},
-    [WEFT_STEP_NORM] = {forward_norm, backward_norm},
-    [WEFT_STEP_BATCHNORM] = {forward_norm, backward_norm},
+    [WEFT_STEP_ADD] = {weft_step_add_forward, NULL}, /* net.c leads its gradient two ways */
+    [WEFT_STEP_GROUPED] = {weft_step_grouped_forward, backward_grouped},
+    [WEFT_STEP_NORM] = {weft_step_norm_forward, weft_step_norm_backward},
+    [WEFT_STEP_BATCHNORM] = {weft_step_norm_forward, weft_step_norm_backward},
     [WEFT_STEP_MEAN] = {forward_mean, backward_mean},
     [WEFT_STEP_EMBEDDING] = {forward_embedding, backward_embedding},
     [WEFT_STEP_RECURRENT] = {weft_step_recurrent_forward, weft_step_recurrent_backward},

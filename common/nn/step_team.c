@@ -4,7 +4,7 @@
 #include "nn/tensor.h"
 
 /* What threads share is cut at multiples of these: whole tiles. */
-enum { OUTPUTS_AT_ONCE = 32, INPUTS_AT_ONCE = 84, FILTERS_AT_ONCE = 16 };
+enum { OUTPUTS_AT_ONCE = 32, INPUTS_AT_ONCE = 84, FILTERS_AT_ONCE = 16, VALUES_AT_ONCE = 4096 };
 
 /* ---- forward --------------------------------------------------------------------------------- */
 
@@ -68,6 +68,44 @@ void weft_step_conv_forward(weft_net *net, weft_step *step, const float *x, bool
     (void)train;
     forward_job job = job_of(net, step, x);
     weft_team_run(net->team, share_conv, &job);
+}
+
+static void share_grouped(void *arg, uint32_t index, uint32_t n)
+{
+    const forward_job *j = arg;
+    const weft_step *step = j->step;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    weft_team_share(index, n, j->net->n, 1, &first, &last);
+    weft_grouped_forward(&step->grouped, step->out + first * step->n_out, j->x + first * step->n_in,
+                         j->w, j->bias, (uint32_t)(last - first));
+}
+
+void weft_step_grouped_forward(weft_net *net, weft_step *step, const float *x, bool train)
+{
+    (void)train;
+    forward_job job = job_of(net, step, x);
+    weft_team_run(net->team, share_grouped, &job);
+}
+
+static void share_add(void *arg, uint32_t index, uint32_t n)
+{
+    const forward_job *j = arg;
+    const weft_step *step = j->step;
+    const float *other =
+        step->other == WEFT_FROM_INPUT ? j->net->x : j->net->steps[step->other].out;
+    uint64_t first = 0;
+    uint64_t last = 0;
+    weft_team_share(index, n, j->net->n * step->n_out, VALUES_AT_ONCE, &first, &last);
+    j->net->isa->activation->sum_forward(step->out + first, j->x + first, other + first,
+                                         last - first, step->relu);
+}
+
+void weft_step_add_forward(weft_net *net, weft_step *step, const float *x, bool train)
+{
+    (void)train;
+    forward_job job = job_of(net, step, x);
+    weft_team_run(net->team, share_add, &job);
 }
 
 /* ---- backward -------------------------------------------------------------------------------- */
