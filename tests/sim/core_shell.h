@@ -16,6 +16,7 @@
 #define SIM_NEVER    SIZE_MAX
 #define SIM_MODEL    400U /* bytes of every model */
 #define SIM_MAX_JOBS 64U
+#define SIM_PIECE    4096U /* messages of secure sessions here are shorter */
 
 /* One answer, copied. */
 typedef struct sim_answer {
@@ -33,6 +34,13 @@ typedef struct sim_answer {
     uint64_t job_id;
     weft_status status;
     char detail[WEFT_REASON_BYTES];
+    struct {
+        weft_secagg_next state;
+        uint32_t type;
+        weft_secagg_reason reason;
+        size_t n;
+        uint8_t piece[SIM_PIECE]; /* [n] */
+    } secure;
 } sim_answer;
 
 typedef struct sim_eligible {
@@ -54,12 +62,16 @@ typedef struct sim_db {
     size_t n_versions, cap_versions;
     sim_eligible *eligible;
     size_t n_eligible, cap_eligible;
+    weft_secure_row *secure; /* data is owned */
+    size_t n_secure, cap_secure;
     uint64_t logical_ms;
 } sim_db;
 
 typedef struct sim_spooled {
     uint64_t assignment_id;
     uint8_t digest[WEFT_DIGEST_BYTES];
+    uint32_t *words; /* [n_words] of a masked vector, owned; or NULL */
+    size_t n_words;
 } sim_spooled;
 
 typedef struct sim_sum {
@@ -75,6 +87,8 @@ typedef struct sim_work {
     uint64_t job_id, assignment_id;
     uint32_t round, attempt;
     uint8_t version[WEFT_DIGEST_BYTES];
+    bool secure, failed;
+    weft_fixed_totals totals;
 } sim_work;
 
 typedef struct sim_shell {
@@ -99,6 +113,8 @@ typedef struct sim_shell {
     /* knobs */
     size_t crash_in; /* actions (a batch's persists count as one) until it dies; SIM_NEVER */
     weft_metrics (*central)(void *self, const weft_job_row *job, uint32_t round);
+    /* of a secure round, unmasked; or NULL */
+    void (*summed)(void *self, const sim_sum *sum, const uint32_t *words, size_t n);
     void *self;
     bool finish_fails; /* results are not finite */
     /* counters */
@@ -133,6 +149,9 @@ weft_assignment_row *sim_assignment(sim_shell *s, uint64_t assignment_id);
 const sim_eligible *sim_eligible_of(const sim_shell *s, uint64_t job_id, uint32_t round,
                                     uint32_t attempt);
 bool sim_spool_has(const sim_shell *s, uint64_t assignment_id);
+sim_spooled *sim_spooled_of(const sim_shell *s, uint64_t assignment_id); /* or NULL */
+/** A fresh, empty one. */
+sim_spooled *sim_spool_add(sim_shell *s, uint64_t assignment_id);
 
 /* Events in one line; each feeds. call 0: nobody asks. */
 bool sim_submit(sim_shell *s, uint64_t call, const weft_job_def *def);
