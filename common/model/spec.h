@@ -63,8 +63,9 @@
  * the better choice (Hsieh et al. 2020).
  *
  * Losses, of one example (a batch has the mean of its examples):
- *   softmax_cross_entropy [weights=W,W,...]   of a label; times the weight of its class. On steps:
- *                                             the sum over labelled steps, by the number of steps
+ *   softmax_cross_entropy [weights=W,W,...]   of a label, or of each labelled step. With weights a
+ *                                             batch has the mean by its labels' weights: the sum of
+ *                                             weight * loss by the sum of weights, as PyTorch's
  *   sigmoid_cross_entropy                     of targets 0 to 1, the mean over outputs; with one
  *                                             output, labels 0 and 1 will do
  *   mse                                       the mean over outputs of the squared error

@@ -58,6 +58,7 @@ weft_status weft_loss_softmax(float *dz, const float *z, const uint32_t *labels,
             const float weight = weights ? weights[label] : 1.0F;
             sum->correct += first_max(z, classes) == label;
             sum->loss += (double)weight * softmax_row(dz, z, label, classes, weight * inverse_n);
+            sum->weight += (double)weight;
             sum->n++;
         } else if (dz) {
             memset(dz, 0, classes * sizeof *dz);
@@ -88,6 +89,7 @@ weft_status weft_loss_sigmoid(float *dz, const float *z, const float *targets,
         }
     }
     sum->loss += total / (double)outputs;
+    sum->weight += n;
     sum->n += n;
     return WEFT_OK;
 }
@@ -106,6 +108,7 @@ void weft_loss_mse(float *dy, const float *y, const float *targets, uint32_t n, 
         }
     }
     sum->loss += squares / (double)outputs;
+    sum->weight += n;
     sum->n += n;
 }
 
@@ -125,6 +128,7 @@ void weft_loss_huber(float *dy, const float *y, const float *targets, uint32_t n
         }
     }
     sum->loss += total / (double)outputs;
+    sum->weight += n;
     sum->n += n;
 }
 

@@ -134,6 +134,22 @@ static weft_status loss(weft_net *net, float *gradient, const weft_truth *truth,
     return WEFT_OK;
 }
 
+double weft_net_truth_weight(const weft_net *net, const weft_truth *truth, uint32_t n)
+{
+    if (net->loss != WEFT_LOSS_SOFTMAX_CE || !truth->labels) {
+        return (double)n;
+    }
+    const size_t labels = (size_t)n * net->n_labels;
+    double sum = 0.0;
+    for (size_t i = 0; i < labels; i++) {
+        const uint32_t label = truth->labels[i];
+        if (label < net->n_channels) { /* others are ignored, or refused with the loss */
+            sum += net->class_weights ? (double)net->class_weights[label] : 1.0;
+        }
+    }
+    return sum / (double)net->n_labels;
+}
+
 weft_status weft_net_loss(weft_net *net, const weft_truth *truth, weft_loss_sum *sum, weft_err *err)
 {
     return loss(net, NULL, truth, 0.0F, sum, err);

@@ -132,6 +132,7 @@ typedef struct weft_loss_sum {
     uint64_t correct; /* largest output at the label (the first largest wins a tie); the side of 0
                        * of a single sigmoid */
     uint64_t n;       /* examples; of sequences: labelled steps */
+    double weight;    /* of them, by the classes' weights; n without such */
 } weft_loss_sum;
 
 /* The label of a step that counts nowhere, as padding does. */
@@ -145,8 +146,15 @@ typedef struct weft_truth {
 } weft_truth;
 
 /**
+ * How many examples a batch's truth counts for, in the mean that is its loss: the sum of its
+ * labels' class weights by the labels of an example (ignored ones have none), as PyTorch's
+ * CrossEntropyLoss(weight, ignore_index) divides. n for the other losses.
+ */
+double weft_net_truth_weight(const weft_net *net, const weft_truth *truth, uint32_t n);
+
+/**
  * Add the loss of the last forward's outputs (spec.h says what each is). A sequence adds the losses
- * of its labelled steps, so that loss / n is their mean.
+ * of its labelled steps, so that loss / weight is their mean.
  * @return WEFT_E_INVALID a label out of range, or labels and targets do not fit the loss.
  */
 WEFT_NODISCARD weft_status weft_net_loss(weft_net *net, const weft_truth *truth, weft_loss_sum *sum,
@@ -165,9 +173,9 @@ typedef struct weft_sink {
 
 /**
  * Back-propagate the last forward(train = true) against the truth.
- * @param inverse_n  what each example's loss is multiplied by: 1 / the examples of a whole step,
- *                   so that chunks of a large batch add up to its mean. Each step of a sequence
- *                   has one part in n_labels of it, labelled or not.
+ * @param inverse_n  what each example's loss is multiplied by: 1 / the examples that a whole step
+ *                   counts for (weft_net_truth_weight), so that chunks of a large batch add up to
+ *                   its mean. Each step of a sequence has one part in n_labels of it.
  * @param sum        the loss is added as by weft_net_loss.
  * @param sink       see above; written completely. When it is the weights themselves, they are
  *                   updated layer by layer behind the pass.

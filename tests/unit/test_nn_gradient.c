@@ -12,7 +12,7 @@ static double backward(const problem *p, weft_kernels kernels, float *g)
     weft_net *net = net_of(p, kernels, true);
     const weft_truth truth = truth_of(p);
     const weft_sink sink = {g, 0.0F, 1.0F};
-    weft_loss_sum sum = {0.0, 0, 0};
+    weft_loss_sum sum = {0};
     (void)weft_net_forward(net, p->w, p->x, p->n, true);
     assert_ok(weft_net_backward(net, &truth, 1.0F / (float)p->n, &sink, &sum, &assert_err));
     assert_true(sum.n >= p->n); /* steps of sequences */
@@ -228,7 +228,7 @@ static void test_net__keeps_batchnorms_running_values(void **state)
     problem p = problem_new("input 3\nbatchnorm\ndense units=2\n" CE, 5, 1);
     weft_net *net = net_of(&p, WEFT_KERNELS_AUTO, true);
     const weft_truth truth = truth_of(&p);
-    weft_loss_sum sum = {0.0, 0, 0};
+    weft_loss_sum sum = {0};
     const weft_sink step = {p.w, 0.9F, -0.1F}; /* decay must not touch them */
     float running[6];
     memcpy(running, p.w + 6, sizeof running); /* behind weight and bias */
@@ -260,7 +260,7 @@ static void test_net_backward__goes_through_the_masks_of_dropout(void **state)
     const weft_truth truth = truth_of(&p);
     float *g = floats(p.layout->n_params);
     const weft_sink sink = {g, 0.0F, 1.0F};
-    weft_loss_sum sum = {0.0, 0, 0};
+    weft_loss_sum sum = {0};
     weft_net_seed(net, 3);
     const float *out = weft_net_forward(net, p.w, p.x, p.n, true);
     uint32_t zeros = 0;
@@ -276,7 +276,7 @@ static void test_net_backward__goes_through_the_masks_of_dropout(void **state)
             p.w[i] += side ? 0.5F : -0.5F;
             weft_net_seed(net, 3);
             (void)weft_net_forward(net, p.w, p.x, p.n, true);
-            sum = (weft_loss_sum){0.0, 0, 0};
+            sum = (weft_loss_sum){0};
             assert_ok(weft_net_loss(net, &truth, &sum, &assert_err));
             loss[side] = sum.loss / p.n;
             p.w[i] = w;
@@ -295,7 +295,7 @@ static void test_net_forward__keeps_dropouts_rate_and_mean(void **state)
     weft_net *net = net_of(&p, WEFT_KERNELS_AUTO, true);
     float *g = floats(p.layout->n_params);
     const weft_sink sink = {g, 0.0F, 1.0F};
-    weft_loss_sum sum = {0.0, 0, 0};
+    weft_loss_sum sum = {0};
     for (uint32_t i = 0; i < p.n_in; i++) {
         p.x[i] = 1.0F;
     }
@@ -334,7 +334,7 @@ static void test_net_backward__accumulates_and_steps_where_the_sink_says(void **
     float *parts = floats(n_params);
     (void)backward(&p, WEFT_KERNELS_AUTO, whole);
     weft_net *net = net_of(&p, WEFT_KERNELS_AUTO, true);
-    weft_loss_sum sum = {0.0, 0, 0};
+    weft_loss_sum sum = {0};
     for (uint32_t at = 0; at < p.n; at += 4) { /* 4 and 2 examples */
         const uint32_t n = p.n - at < 4 ? p.n - at : 4;
         const weft_truth truth = {p.labels + at, NULL};

@@ -535,7 +535,7 @@ static void test_loss_softmax__counts_and_refuses(void **state)
     const uint32_t right[2] = {1, 0}; /* of two largest, the first */
     const uint32_t wrong[2] = {0, 1};
     const uint32_t bad[2] = {0, 3};
-    weft_loss_sum sum = {0.0, 0, 0};
+    weft_loss_sum sum = {0};
     float dz[6] = {9.0F, 9.0F, 9.0F, 9.0F, 9.0F, 9.0F};
     assert_ok(weft_loss_softmax(NULL, z, right, 2, 3, NULL, 1.0F, &sum, &assert_err));
     assert_int_equal(sum.correct, 2);
@@ -547,7 +547,7 @@ static void test_loss_softmax__counts_and_refuses(void **state)
     assert_memory_equal(&sum, &before, sizeof sum);
     assert_true(dz[0] == 9.0F);
     /* log(e^1 + e^3 + e^2) - 3 */
-    sum = (weft_loss_sum){0.0, 0, 0};
+    sum = (weft_loss_sum){0};
     assert_ok(weft_loss_softmax(dz, z, right, 1, 3, NULL, 1.0F, &sum, &assert_err));
     assert_true(fabs(sum.loss - (log(exp(1.0) + exp(3.0) + exp(2.0)) - 3.0)) < 1e-6);
 }
@@ -653,7 +653,7 @@ static void test_net__plans_its_memory_and_allocates_no_more(void **state)
     float *w = random_floats(&rng, 1663370);
     float *x = random_floats(&rng, 7840);
     uint32_t labels[10] = {0};
-    weft_loss_sum sum = {0.0, 0, 0};
+    weft_loss_sum sum = {0};
     const weft_truth truth = {labels, NULL};
     const weft_sink sink = {w, 1.0F, -0.01F};
     for (int i = 0; i < 3; i++) {
@@ -710,7 +710,7 @@ static void test_net_loss__wants_the_truth_that_fits(void **state)
                                     : "input 1\ndense units=2\nloss softmax_cross_entropy\n",
                                   1, false);
         weft_net *net = NULL;
-        weft_loss_sum sum = {0.0, 0, 0};
+        weft_loss_sum sum = {0};
         assert_ok(weft_net_new(&net, c.spec, c.layout, &c.options, &weft_alloc_std, &assert_err));
         (void)weft_net_forward(net, w, x, 1, false);
         assert_int_equal(weft_net_loss(net, i ? &labels : &targets, &sum, NULL), WEFT_E_INVALID);

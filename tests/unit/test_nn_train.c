@@ -392,7 +392,7 @@ static void test_train__adds_up_chunks_of_a_large_batch(void **state)
     options.kernels = WEFT_KERNELS_NAIVE;
     const weft_truth truth = {c->labels, NULL};
     const weft_sink sink = {by_hand, 1.0F - 0.5F * 0.1F, -0.5F};
-    weft_loss_sum sum = {0.0, 0, 0};
+    weft_loss_sum sum = {0};
     assert_ok(weft_net_new(&net, c->spec, c->layout, &options, &weft_alloc_std, &assert_err));
     (void)weft_net_forward(net, by_hand, c->x[0], EXAMPLES, true);
     assert_ok(weft_net_backward(net, &truth, 1.0F / EXAMPLES, &sink, &sum, &assert_err));

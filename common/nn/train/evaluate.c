@@ -24,7 +24,7 @@ weft_status weft_evaluate(weft_train_result *ret, weft_trainer_state *state, con
     }
     weft_tally tally;
     weft_tally_init(&tally, state->spec, state->scores.data);
-    weft_loss_sum sum = {0.0, 0, 0};
+    weft_loss_sum sum = {0};
     const uint32_t *index = state->index.data;
     for (uint32_t at = 0; at < n;) {
         const uint32_t some = n - at < r.chunk ? n - at : r.chunk;

@@ -217,7 +217,7 @@ weft_train_result weft_run_result(const weft_run *r, const weft_loss_sum *sum, u
     return (weft_train_result){
         .n_examples = r->source->n_examples,
         .n_batches = n_batches,
-        .loss = sum->loss / n,
+        .loss = sum->weight > 0.0 ? sum->loss / sum->weight : 0.0,
         .accuracy = classes ? (double)sum->correct / n : 0.0,
         .has_accuracy = classes,
     };

@@ -20,19 +20,39 @@ typedef struct step_job {
     uint64_t step; /* from 1 */
 } step_job;
 
-/* Backward of a batch, chunk by chunk, into sink; the first chunk's keep is the sink's. */
+static void scale_by(float *g, size_t n, float factor)
+{
+    for (size_t i = 0; i < n; i++) {
+        g[i] *= factor;
+    }
+}
+
+/* What a batch's losses are multiplied by; one of ignored labels only changes nothing. */
+static float inverse_of(double weight)
+{
+    return weight > 0.0 ? 1.0F / (float)weight : 0.0F;
+}
+
+/* Backward of a batch, chunk by chunk, into sink; the first chunk's keep is the sink's. What a
+ * batch of several chunks counts for is known behind the last: its gradient is scaled then. */
 static weft_status batch(weft_run *r, const float *weights, const uint32_t *index, uint32_t n,
                          weft_sink sink, weft_loss_sum *sum)
 {
-    const float inverse_n = 1.0F / (float)n;
+    const bool chunked = n > r->chunk;
+    double weight = 0.0;
     for (uint32_t at = 0; at < n; at += r->chunk) {
         const uint32_t some = n - at < r->chunk ? n - at : r->chunk;
         weft_truth truth;
         WEFT_TRY(weft_run_fetch(r, index + at, some, &truth));
         (void)weft_net_forward(r->net, weights, weft_net_input(r->net), some,
                                true); /* kept inside */
+        weight += weft_net_truth_weight(r->net, &truth, some);
+        const float inverse_n = inverse_of(chunked ? (double)n : weight);
         WEFT_TRY(weft_net_backward(r->net, &truth, inverse_n, &sink, sum, r->err));
         sink.keep = 1.0F;
+    }
+    if (chunked && weight != (double)n) {
+        scale_by(sink.to, (size_t)r->state->layout->n_params, (float)n * inverse_of(weight));
     }
     return WEFT_OK;
 }
@@ -56,10 +76,7 @@ static void clip(float *g, size_t n, double most)
     }
     const double norm = sqrt(squares);
     if (norm > most) {
-        const float factor = (float)(most / norm);
-        for (size_t i = 0; i < n; i++) {
-            g[i] *= factor;
-        }
+        scale_by(g, n, (float)(most / norm));
     }
 }
 
@@ -164,12 +181,12 @@ weft_status weft_train(weft_train_result *ret, weft_trainer_state *state, float 
     weft_net_take_running(r.net, weights);
     weft_rng shuffle;
     weft_rng_init(&shuffle, seed, shuffle_stream);
-    weft_loss_sum sum = {0.0, 0, 0};
+    weft_loss_sum sum = {0};
     double lowest = (double)INFINITY;
     uint32_t idle = 0; /* epochs since */
     for (uint32_t i = 0; i < plan->epochs && (plan->early_stop == 0 || idle < plan->early_stop);
          i++) {
-        sum = (weft_loss_sum){0.0, 0, 0};
+        sum = (weft_loss_sum){0};
         if (batch_size < n) { /* the order within one batch of everything is of no use */
             weft_rng_shuffle(&shuffle, state->index.data, n);
         }

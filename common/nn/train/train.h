@@ -44,7 +44,8 @@ WEFT_NODISCARD weft_status weft_trainer_state_new(weft_trainer_state **ret, cons
 void weft_trainer_state_free(weft_trainer_state *state);
 uint64_t weft_trainer_state_n_params(const weft_trainer_state *state);
 
-/* What came out: means over examples, of sequences over labelled steps. */
+/* What came out: means over examples, of sequences over labelled steps; the loss by class weights.
+ */
 typedef struct weft_train_result {
     uint64_t n_examples;
     uint64_t n_batches; /* optimizer steps done */
@@ -85,9 +86,10 @@ WEFT_NODISCARD weft_status weft_evaluate(weft_train_result *ret, weft_trainer_st
  * "recall_0", "recall_1", ...
  *
  * A federation's value is the mean of its clients' values, weighted by examples. For the first
- * three that is the value over all examples; for the others it is not (an area under a curve of all
- * examples is no mean of areas, and recall would have to be weighted by the examples of its class).
- * So a client's are named "client_auc" and "client_recall_0": means of clients.
+ * three that is the value over all examples (but for a loss with class weights, where it is the
+ * mean of clients, as labels are not counted); for the others it is not (an area under a curve of
+ * all examples is no mean of areas, and recall would have to be weighted by the examples of its
+ * class). So a client's are named "client_auc" and "client_recall_0": means of clients.
  *
  * @param of_client  name them so.
  * @return WEFT_E_INVALID not finite.
