@@ -37,6 +37,10 @@ static const char *const migrations[] = {
     "  WITHOUT ROWID;"
     "CREATE TABLE pin(client TEXT PRIMARY KEY, member_key BLOB NOT NULL, unix_ms INTEGER NOT NULL)"
     "  WITHOUT ROWID;",
+    /* 3: what a context was of, so that it can go; those of before stay */
+    "ALTER TABLE context ADD COLUMN job TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE context ADD COLUMN task INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE context ADD COLUMN round INTEGER NOT NULL DEFAULT 0;",
 };
 #define N_MIGRATIONS ((int)(sizeof migrations / sizeof migrations[0]))
 

@@ -24,14 +24,33 @@ static weft_status keep_state(weft_outbox *outbox, const weft_session_action *ke
     return weft_outbox_db_run(outbox, stmt, err);
 }
 
-static weft_status keep_context(weft_outbox *outbox, const uint8_t *ctx, int64_t unix_ms,
-                                weft_err *err)
+static void bind_round(sqlite3_stmt *stmt, int first, const weft_session_assignment *a)
+{
+    (void)sqlite3_bind_text(stmt, first, a->job, -1, SQLITE_STATIC); /* NULL is refused */
+    (void)sqlite3_bind_int(stmt, first + 1, (int)a->task);
+    (void)sqlite3_bind_int64(stmt, first + 2, a->round);
+}
+
+static weft_status keep_context(weft_outbox *outbox, const weft_session_action *keep,
+                                int64_t unix_ms, weft_err *err)
 {
     sqlite3_stmt *stmt = NULL;
-    WEFT_TRY(
-        weft_outbox_db_prepare(outbox, &stmt, "INSERT OR IGNORE INTO context VALUES(?,?)", err));
-    weft_outbox_db_bind(stmt, 1, ctx, WEFT_SECAGG_DIGEST_BYTES);
+    WEFT_TRY(weft_outbox_db_prepare(outbox, &stmt,
+                                    "INSERT OR IGNORE INTO context VALUES(?,?,?,?,?)", err));
+    weft_outbox_db_bind(stmt, 1, keep->u.secure.ctx, WEFT_SECAGG_DIGEST_BYTES);
     (void)sqlite3_bind_int64(stmt, 2, unix_ms); /* NULL is refused */
+    bind_round(stmt, 3, keep->u.secure.assignment);
+    return weft_outbox_db_run(outbox, stmt, err);
+}
+
+/* A masked round stands for every context of its job and task up to it: none of them is joined. */
+static weft_status forget_contexts(weft_outbox *outbox, const weft_session_assignment *a,
+                                   weft_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    WEFT_TRY(weft_outbox_db_prepare(
+        outbox, &stmt, "DELETE FROM context WHERE job = ? AND task = ? AND round <= ?", err));
+    bind_round(stmt, 1, a);
     return weft_outbox_db_run(outbox, stmt, err);
 }
 
@@ -65,10 +84,9 @@ static weft_status keep_masked(weft_outbox *outbox, const weft_session_action *k
         "INSERT INTO masked_round VALUES(?,?,?)"
         " ON CONFLICT(job, task) DO UPDATE SET round = max(round, excluded.round)",
         err));
-    (void)sqlite3_bind_text(stmt, 1, a->job, -1, SQLITE_STATIC); /* NULL is refused */
-    (void)sqlite3_bind_int(stmt, 2, (int)a->task);
-    (void)sqlite3_bind_int64(stmt, 3, a->round);
-    return weft_outbox_db_run(outbox, stmt, err);
+    bind_round(stmt, 1, a);
+    WEFT_TRY(weft_outbox_db_run(outbox, stmt, err));
+    return forget_contexts(outbox, a, err);
 }
 
 static weft_status keep_all(weft_outbox *outbox, const weft_session_action *keep,
@@ -78,7 +96,7 @@ static weft_status keep_all(weft_outbox *outbox, const weft_session_action *keep
     WEFT_TRY(weft_outbox_db_exec(outbox, "BEGIN IMMEDIATE", err));
     weft_status status = keep_state(outbox, keep, receipt, err);
     if (status == WEFT_OK) {
-        status = keep_context(outbox, keep->u.secure.ctx, unix_ms, err);
+        status = keep_context(outbox, keep, unix_ms, err);
     }
     if (status == WEFT_OK) {
         status = keep_peers(outbox, keep, unix_ms, err);

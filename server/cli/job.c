@@ -175,7 +175,9 @@ static void print_job(const weft_msg_get_job_reply *answer)
     cli_field("data set", "%s", job->dataset);
     cli_field("version", "%s", cli_digest(text, job->current_version));
     cli_field("result", "%s", cli_metrics(metrics, sizeof metrics, &job->metrics));
-    cli_field("privacy", "secure aggregation %s", job->secure_aggregation ? "on" : "off");
+    cli_field("privacy", "%s",
+              job->secure_aggregation ? "secure aggregation: the coordinator sees sums only"
+                                      : "plain: the coordinator sees each update");
     for (size_t i = 0; i < answer->n_history; i++) {
         const weft_msg_status_change *h = &answer->history[i];
         cli_field(i == 0 ? "history" : "", "%s  %s%s%s", cli_time(text, h->unix_ms), h->status,

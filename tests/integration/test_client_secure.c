@@ -371,6 +371,38 @@ static void test_secure__leaves_no_secret_on_disk(void **state)
     end(&h);
 }
 
+static int count_of(const host *h, const char *query)
+{
+    char path[4200];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *stmt = NULL;
+    assert_ok(weft_path_join(path, sizeof path, h->state, "client.db", &assert_err));
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, query, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    const int n = sqlite3_column_int(stmt, 0);
+    assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return n;
+}
+
+/* One row a job stands for all its rounds: what a client remembers does not grow with them. */
+static void test_secure__forgets_the_contexts_of_masked_rounds(void **state)
+{
+    (void)state;
+    host h;
+    begin(&h, 100);
+    kill_another(&h, 2, 0); /* masking: a context was begun, and its round not masked */
+    assert_int_equal(count_of(&h, "SELECT count(*) FROM context WHERE round = 1"), 1);
+    assert_int_equal(count_of(&h, "SELECT count(*) FROM masked_round"), 0);
+    open_host(&h);
+    assert_weft(weft_client_run(h.client, err));
+    assert_int_equal(coordinator_seen(&h.c).sums, 1);
+    assert_int_equal(count_of(&h, "SELECT count(*) FROM context"), 0);
+    assert_int_equal(count_of(&h, "SELECT count(*) FROM masked_round WHERE round = 1"), 1);
+    end(&h);
+}
+
 int main(int argc, char **argv)
 {
     this_program = argv[0];
@@ -388,6 +420,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_secure__declines_less_than_the_owner_wants),
         cmocka_unit_test(test_secure__options_have_ranges),
         cmocka_unit_test(test_secure__leaves_no_secret_on_disk),
+        cmocka_unit_test(test_secure__forgets_the_contexts_of_masked_rounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -162,7 +162,7 @@ static void test_open__refuses_what_is_not_its_own(void **state)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     weft_err err = WEFT_ERR_INIT;
     assert_int_equal(weft_outbox_open(&f.o, f.path, false, &weft_alloc_std, &err), WEFT_E_STATE);
-    assert_non_null(strstr(err.msg, "has version 99, this weft knows 2"));
+    assert_non_null(strstr(err.msg, "has version 99, this weft knows 3"));
     assert_ok(weft_file_write(path,
                               "this is not a database, but long enough to look like one at "
                               "first sight, for SQLite reads 100 bytes of it before it says",
