@@ -39,7 +39,7 @@ static void make_member(rounds_world *w, rounds_client *c, uint32_t i)
 
 static void summed(void *self, const sim_sum *sum, const uint32_t *words, size_t n);
 
-void rounds_init(rounds_world *w, uint32_t n, uint32_t rounds, weft_adversary adversary,
+static void init(rounds_world *w, uint32_t n, uint32_t rounds, weft_adversary adversary, bool plain,
                  uint64_t seed)
 {
     memset(w, 0, sizeof *w);
@@ -48,7 +48,8 @@ void rounds_init(rounds_world *w, uint32_t n, uint32_t rounds, weft_adversary ad
     w->entropy = (weft_entropy){fill, &w->rng};
     assert_ok(weft_sign_key_generate(&w->operator_key, &w->entropy, &assert_err));
     fix_init(&w->f);
-    w->f.def.secure_aggregation = true;
+    w->plain = plain;
+    w->f.def.secure_aggregation = !plain;
     w->f.def.secure.adversary = adversary;
     w->f.def.secure.phase_deadline_ms = 10000;
     w->f.def.target = n;
@@ -69,6 +70,17 @@ void rounds_init(rounds_world *w, uint32_t n, uint32_t rounds, weft_adversary ad
     w->f.s.db.logical_ms = w->f.s.now_ms;
     sim_shell_crash(&w->f.s); /* with that operator's key */
     w->job_id = fix_submit(&w->f, "job");
+}
+
+void rounds_init(rounds_world *w, uint32_t n, uint32_t rounds, weft_adversary adversary,
+                 uint64_t seed)
+{
+    init(w, n, rounds, adversary, false, seed);
+}
+
+void rounds_init_plain(rounds_world *w, uint32_t n, uint32_t rounds, uint64_t seed)
+{
+    init(w, n, rounds, WEFT_ADVERSARY_CURIOUS, true, seed);
 }
 
 void rounds_done(rounds_world *w)
@@ -277,15 +289,23 @@ const uint8_t *rounds_ctx(const rounds_client *c)
     return weft_secagg_client_ctx(c->machine);
 }
 
+static bool lost(rounds_world *w, const rounds_client *c)
+{
+    return w->lost && w->lost(w, c);
+}
+
 static void check_in(rounds_world *w, rounds_client *c)
 {
     const uint64_t call = ++w->f.call;
     sim_answer a;
-    (void)sim_check_in(&w->f.s, call, c->name, "d", 0); /* a crash: it asks again */
-    if (!sim_shell_answer(&w->f.s, call, &a) || a.kind != WEFT_REPLY_ASSIGNMENT) {
+    if (lost(w, c)) {
         return;
     }
-    if (c->machine && c->assignment.row.assignment_id == a.row.assignment_id) {
+    (void)sim_check_in(&w->f.s, call, c->name, "d", 0); /* a crash: it asks again */
+    if (!sim_shell_answer(&w->f.s, call, &a) || lost(w, c) || a.kind != WEFT_REPLY_ASSIGNMENT) {
+        return;
+    }
+    if (c->n_sessions > 0 && c->assignment.row.assignment_id == a.row.assignment_id) {
         return;
     }
     c->assignment = a;
@@ -296,8 +316,10 @@ static void check_in(rounds_world *w, rounds_client *c)
     weft_buf_clear(&c->state);
     memset(c->has_sent, 0, sizeof c->has_sent);
     memset(w->kind, 0, sizeof w->kind);
-    train(w, c);
-    open_machine(w, c);
+    if (!w->plain) {
+        train(w, c);
+        open_machine(w, c);
+    }
 }
 
 /* A held check-in would do: here they ask until their round begins. */
@@ -310,14 +332,26 @@ static void wait_for_work(rounds_world *w, rounds_client *c)
 static void upload(rounds_world *w, rounds_client *c)
 {
     const uint64_t call = ++w->f.call;
+    const uint64_t id = c->assignment.row.assignment_id;
     sim_answer a;
-    (void)sim_masked(&w->f.s, call, c->name, c->assignment.row.assignment_id, c->assignment.base,
-                     c->masked, (size_t)w->grid.n_words); /* a crash: once more */
-    if (!sim_shell_answer(&w->f.s, call, &a)) {
+    if (lost(w, c)) {
+        return;
+    }
+    if (w->plain) {
+        const weft_metrics metrics = fix_metric("loss", 0.5);
+        (void)sim_update(&w->f.s, call, c->name, id, c->assignment.base, id, 10, WEFT_REFUSAL_NONE,
+                         &metrics); /* a crash: once more */
+    } else {
+        (void)sim_masked(&w->f.s, call, c->name, id, c->assignment.base, c->masked,
+                         (size_t)w->grid.n_words); /* the same */
+    }
+    if (!sim_shell_answer(&w->f.s, call, &a) || lost(w, c)) {
         return;
     }
     if (a.kind == WEFT_REPLY_RECEIPT) {
+        assert_int_equal(a.row.assignment_id, id);
         c->has_receipt = true;
+        c->over = w->plain;
         c->gone = c->gone || c->die_receipt;
     } else {
         assert_int_equal(a.kind, WEFT_REPLY_REFUSED);
@@ -331,9 +365,12 @@ bool rounds_send(rounds_world *w, const rounds_client *c, weft_view message, uin
                  sim_answer *ret)
 {
     const uint64_t call = ++w->f.call;
+    if (lost(w, c)) {
+        return false;
+    }
     (void)sim_step(&w->f.s, call, c->name, c->assignment.row.assignment_id, rounds_ctx(c), message,
                    taken, 0); /* whether there is an answer shows */
-    return sim_shell_answer(&w->f.s, call, ret);
+    return sim_shell_answer(&w->f.s, call, ret) && !lost(w, c);
 }
 
 static void receive(rounds_world *w, rounds_client *c, const sim_answer *a)
@@ -388,13 +425,17 @@ static void poll(rounds_world *w, rounds_client *c)
     }
 }
 
-static void step(rounds_world *w, rounds_client *c)
+void rounds_step(rounds_world *w, rounds_client *c)
 {
     if (!c->assigned || c->over) {
         check_in(w, c);
         if (!c->assigned || c->over) {
             wait_for_work(w, c);
         }
+        return;
+    }
+    if (w->plain) {
+        upload(w, c);
         return;
     }
     if (w->crash_always) { /* not while they gather: held calls end with it */
@@ -427,7 +468,7 @@ void rounds_turn(rounds_world *w)
 {
     for (uint32_t i = 0; i < w->n; i++) {
         if (!w->client[i].gone) {
-            step(w, &w->client[i]);
+            rounds_step(w, &w->client[i]);
             sim_shell_check(&w->f.s, false);
         }
     }

@@ -58,6 +58,9 @@ typedef struct rounds_world {
     weft_secagg_terms terms;
     bool restart_clients; /* each step finds a client that was just restored */
     bool crash_always;    /* each step of a session finds a coordinator that was just restored */
+    bool plain;           /* no secure aggregation: updates as they are */
+    /* Is this message lost on its way, or this answer? NULL: never. */
+    bool (*lost)(struct rounds_world *w, const rounds_client *c);
     /* before a client's proper step: what else arrives; or NULL */
     void (*disturb)(struct rounds_world *w, rounds_client *c);
     char roster[ROUNDS_MAX][WEFT_MAX_NAME_BYTES + 1];
@@ -71,7 +74,11 @@ typedef struct rounds_world {
 void rounds_init(rounds_world *w, uint32_t n, uint32_t rounds, weft_adversary adversary,
                  uint64_t seed);
 void rounds_done(rounds_world *w);
-/** One step of each client that lives, then the workers; when nothing moved, time. */
+/** The same with a plain job. */
+void rounds_init_plain(rounds_world *w, uint32_t n, uint32_t rounds, uint64_t seed);
+/** One step of a client. */
+void rounds_step(rounds_world *w, rounds_client *c);
+/** One step of each client that lives, then the workers, then time. */
 void rounds_turn(rounds_world *w);
 /** Turns until the job has ended or is paused. */
 void rounds_run(rounds_world *w);
