@@ -391,7 +391,7 @@ static void test_secure__forgets_the_contexts_of_masked_rounds(void **state)
 {
     (void)state;
     host h;
-    begin(&h, 100);
+    begin_secure(&h, 100);
     kill_another(&h, 2, 0); /* masking: a context was begun, and its round not masked */
     assert_int_equal(count_of(&h, "SELECT count(*) FROM context WHERE round = 1"), 1);
     assert_int_equal(count_of(&h, "SELECT count(*) FROM masked_round"), 0);
