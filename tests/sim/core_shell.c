@@ -146,8 +146,36 @@ static bool is_persist(weft_action_kind kind)
            kind == WEFT_ACTION_PERSIST_SECURE_OVER;
 }
 
+/* A mutation forgets this row. */
+static bool forgotten(const sim_shell *s, const weft_action *action)
+{
+    const weft_action_kind kind = action->kind;
+    const bool secure = kind == WEFT_ACTION_PERSIST_SECURE;
+    switch ((int)s->mutation) {
+    case SIM_MASKED_ROW_LOST:
+        return secure && action->u.secure.kind == WEFT_SECURE_MASKED;
+    case SIM_CLOSURE_ROW_LOST:
+        return secure && action->u.secure.kind == WEFT_SECURE_CLOSED;
+    case SIM_MESSAGE_ROW_LOST:
+        return secure && action->u.secure.kind == WEFT_SECURE_MESSAGE_TAKEN;
+    case SIM_ACCEPTED_ROW_LOST:
+        return kind == WEFT_ACTION_PERSIST_ASSIGNMENT &&
+               action->u.assignment->state == WEFT_ASSIGNMENT_ACCEPTED;
+    case SIM_ROUND_ROW_LOST:
+        return kind == WEFT_ACTION_PERSIST_ROUND &&
+               action->u.round->state == WEFT_ROUND_AGGREGATING;
+    case SIM_JOB_ROW_LOST:
+        return kind == WEFT_ACTION_PERSIST_JOB && action->u.job->rounds_done > 0;
+    default:
+        return false;
+    }
+}
+
 static void persist(sim_shell *s, const weft_action *action)
 {
+    if (forgotten(s, action)) {
+        return;
+    }
     switch ((int)action->kind) {
     case WEFT_ACTION_PERSIST_JOB:
         persist_job(s, action->u.job);
@@ -423,7 +451,13 @@ static void do_action(sim_shell *s, const weft_action *action)
         do_open_sum(s, action);
         break;
     case WEFT_ACTION_FOLD:
+        if (s->mutation == SIM_FOLD_LOST_AT_RESTART && s->restoring) {
+            break;
+        }
         do_fold(s, action);
+        if (s->mutation == SIM_DOUBLE_FOLD) {
+            do_fold(s, action);
+        }
         break;
     case WEFT_ACTION_FINISH:
         do_finish(s, action);
@@ -435,7 +469,9 @@ static void do_action(sim_shell *s, const weft_action *action)
         drop_spooled(s, action->u.fold.assignment_id);
         break;
     case WEFT_ACTION_PUBLISH:
-        do_publish(s, action);
+        if (s->mutation != SIM_PUBLISH_LOST || s->restoring) {
+            do_publish(s, action);
+        }
         break;
     case WEFT_ACTION_EVALUATE:
         add_work(s, WEFT_EVENT_CENTRAL, action->u.publish.job_id, action->u.publish.round, 0);
@@ -474,6 +510,12 @@ static bool run_batch(sim_shell *s, const weft_actions *list)
     while (i < list->n && is_persist(list->item[i].kind)) {
         i++;
     }
+    const bool early = s->mutation == SIM_ACK_BEFORE_COMMIT;
+    for (size_t k = i; early && k < list->n; k++) {
+        if (list->item[k].kind == WEFT_ACTION_REPLY) {
+            do_action(s, &list->item[k]);
+        }
+    }
     if (i > 0) {
         if (dies(s)) {
             return false;
@@ -488,7 +530,9 @@ static bool run_batch(sim_shell *s, const weft_actions *list)
         if (dies(s)) {
             return false;
         }
-        do_action(s, &list->item[i]);
+        if (!early || list->item[i].kind != WEFT_ACTION_REPLY) {
+            do_action(s, &list->item[i]);
+        }
     }
     return !dies(s); /* or after the last one */
 }
@@ -520,7 +564,7 @@ static void lose_memory(sim_shell *s)
     s->n_published = 0; /* answers that were sent are on their way */
     for (size_t i = s->n_spool; i > 0; i--) {
         const uint64_t id = s->spool[i - 1].assignment_id;
-        if (!upload_wanted(s, id)) {
+        if (!upload_wanted(s, id) || s->mutation == SIM_SPOOL_LOST_AT_RESTART) {
             drop_spooled(s, id);
         }
     }
@@ -552,7 +596,9 @@ static void feed_rows(sim_shell *s)
     weft_actions_init(&list, &weft_alloc_std);
     assert_int_equal(weft_core_resume(s->core, next_job, next_assignment, s->now_ms, &list, NULL),
                      WEFT_OK);
+    s->restoring = true;
     assert_true(run_batch(s, &list));
+    s->restoring = false;
     weft_actions_done(&list);
 }
 
@@ -631,6 +677,9 @@ bool sim_shell_feed(sim_shell *s, const weft_event *event)
 void sim_shell_pass(sim_shell *s, uint64_t ms)
 {
     uint64_t left_ms = ms;
+    if (s->mutation == SIM_CLOCK_STANDS_AFTER_RESTART && s->crashes > 1) {
+        return;
+    }
     while (left_ms > 0) {
         const uint64_t next_ms = weft_core_next_ms(s->core);
         const uint64_t step_ms =

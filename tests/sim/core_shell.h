@@ -18,6 +18,26 @@
 #define SIM_MAX_JOBS 64U
 #define SIM_PIECE    4096U /* messages of secure sessions here are shorter */
 
+/* Bugs that shells could have, to show that the simulator finds them. */
+typedef enum sim_mutation {
+    SIM_SOUND = 0,
+    SIM_ACK_BEFORE_COMMIT, /* replies leave before the transaction */
+    SIM_MASKED_ROW_LOST,   /* rows that a batch has, and the database not */
+    SIM_CLOSURE_ROW_LOST,
+    SIM_MESSAGE_ROW_LOST,
+    SIM_ACCEPTED_ROW_LOST,
+    SIM_ROUND_ROW_LOST,
+    SIM_JOB_ROW_LOST,
+    SIM_DOUBLE_FOLD,
+    SIM_FOLD_LOST_AT_RESTART,
+    SIM_SPOOL_LOST_AT_RESTART,
+    SIM_PUBLISH_LOST,
+    SIM_CLOCK_STANDS_AFTER_RESTART, /* no deadline is armed then */
+    SIM_CLIENT_KEYS_LOST,           /* a client restarts without its disk and goes on */
+    SIM_CLIENT_MASKS_AGAIN,         /* or makes another vector under the same masks */
+    SIM_MUTATIONS
+} sim_mutation;
+
 /* One answer, copied. */
 typedef struct sim_answer {
     uint64_t call;
@@ -111,12 +131,14 @@ typedef struct sim_shell {
     sim_answer *answers; /* sent and not taken yet; they outlive a crash */
     size_t n_answers, cap_answers;
     /* knobs */
+    bool restoring;
     size_t crash_in; /* actions (a batch's persists count as one) until it dies; SIM_NEVER */
     weft_metrics (*central)(void *self, const weft_job_row *job, uint32_t round);
     /* of a secure round, unmasked; or NULL */
     void (*summed)(void *self, const sim_sum *sum, const uint32_t *words, size_t n);
     void *self;
     bool finish_fails; /* results are not finite */
+    sim_mutation mutation;
     /* counters */
     uint64_t crashes;
     uint64_t notices;

@@ -425,8 +425,31 @@ static void poll(rounds_world *w, rounds_client *c)
     }
 }
 
+static void restart(rounds_world *w, rounds_client *c)
+{
+    const sim_mutation mutation = w->f.s.mutation;
+    if (mutation == SIM_CLIENT_KEYS_LOST) {
+        weft_buf_clear(&c->state);
+    }
+    open_machine(w, c);
+    if (mutation == SIM_CLIENT_MASKS_AGAIN &&
+        weft_secagg_client_phase_get(c->machine) == WEFT_SECAGG_CLIENT_MASKED && !c->has_receipt) {
+        train(w, c);
+        make_masked(w, c);
+    }
+}
+
+/* Nothing that has a receipt is lost. */
+static void check_receipt(rounds_world *w, const rounds_client *c)
+{
+    const weft_assignment_row *row =
+        c->has_receipt ? sim_assignment(&w->f.s, c->assignment.row.assignment_id) : NULL;
+    assert_true(!c->has_receipt || (row && row->state == WEFT_ASSIGNMENT_ACCEPTED));
+}
+
 void rounds_step(rounds_world *w, rounds_client *c)
 {
+    check_receipt(w, c);
     if (!c->assigned || c->over) {
         check_in(w, c);
         if (!c->assigned || c->over) {
@@ -442,7 +465,7 @@ void rounds_step(rounds_world *w, rounds_client *c)
         sim_shell_crash(&w->f.s);
     }
     if (w->restart_clients) {
-        open_machine(w, c);
+        restart(w, c);
     }
     if (w->disturb) {
         w->disturb(w, c);

@@ -5,7 +5,10 @@
  * dead, the coordinator dying before any action or after any transaction) are drawn from the seed.
  * A violation names the seed, and the run with the fewest faults that still shows it.
  *
- *   sim [--seed S | --seeds N] [--first S] [--minutes M] [--faults L]
+ *   sim [--seed S | --seeds N] [--first S] [--minutes M] [--faults L] [--mutation I]
+ *   sim --mutations N
+ *
+ * With --mutations it is given shells with bugs (core_shell.h) and must find each within N seeds.
  */
 #include "sim/secure_rounds.h"
 
@@ -34,6 +37,7 @@ static progress *mine;      /* of this child */
 static uint64_t max_faults; /* of a seed */
 static uint64_t n_faults;   /* of the present seed, so far */
 static bool tracing;
+static sim_mutation mutation;
 static weft_rng chance;
 static rounds_world world;
 static uint64_t first_seed, n_seeds;
@@ -123,6 +127,7 @@ static void run_seed(uint64_t seed)
         rounds_init(w, n, rounds, kind ? WEFT_ADVERSARY_ACTIVE : WEFT_ADVERSARY_CURIOUS, seed);
     }
     w->lost = lost;
+    w->f.s.mutation = mutation;
     unsigned turns = 0;
     while (fix_job(&w->f, w->job_id)->status == WEFT_JOB_RUNNING) {
         turn(w, &n_dead);
@@ -250,6 +255,44 @@ static bool run(uint64_t first, uint64_t n, double minutes)
     return fine;
 }
 
+static const char *const mutations[SIM_MUTATIONS] = {
+    [SIM_SOUND] = "none",
+    [SIM_ACK_BEFORE_COMMIT] = "acknowledged before committed",
+    [SIM_MASKED_ROW_LOST] = "a masked vector is not on record",
+    [SIM_CLOSURE_ROW_LOST] = "a closed phase is not on record",
+    [SIM_MESSAGE_ROW_LOST] = "a message is not on record",
+    [SIM_ACCEPTED_ROW_LOST] = "an accepted update is not on record",
+    [SIM_ROUND_ROW_LOST] = "a closed round is not on record",
+    [SIM_JOB_ROW_LOST] = "a finished round is not on record",
+    [SIM_DOUBLE_FOLD] = "folded twice",
+    [SIM_FOLD_LOST_AT_RESTART] = "not folded after a restart",
+    [SIM_SPOOL_LOST_AT_RESTART] = "the spool is lost at a restart",
+    [SIM_PUBLISH_LOST] = "not published",
+    [SIM_CLOCK_STANDS_AFTER_RESTART] = "no deadline is armed after a restart",
+    [SIM_CLIENT_KEYS_LOST] = "a client makes new keys for a session",
+    [SIM_CLIENT_MASKS_AGAIN] = "a client uses masks twice",
+};
+
+/* Each of them is found. */
+static bool run_mutations(uint64_t n)
+{
+    bool all = true;
+    for (int i = SIM_SOUND + 1; i < SIM_MUTATIONS; i++) {
+        mutation = (sim_mutation)i;
+        uint64_t seed = 1;
+        while (seed <= n && good(start(0, seed, 1, false))) {
+            seed++;
+        }
+        if (seed <= n) {
+            printf("sim: %s: found by seed %" PRIu64 "\n", mutations[i], seed);
+        } else {
+            printf("sim: %s: NOT found by %" PRIu64 " seeds\n", mutations[i], n);
+            all = false;
+        }
+    }
+    return all;
+}
+
 static bool number(const char *text, uint64_t *ret)
 {
     char *end = NULL;
@@ -263,6 +306,7 @@ int main(int argc, char **argv)
     uint64_t first = 1;
     uint64_t n = 200;
     uint64_t minutes = 0;
+    uint64_t bugs = 0;
     max_faults = UINT64_MAX;
     bool fine = argc % 2 == 1;
     for (int i = 1; fine && i + 1 < argc; i += 2) {
@@ -279,6 +323,11 @@ int main(int argc, char **argv)
             minutes = value;
         } else if (strcmp(argv[i], "--faults") == 0) {
             max_faults = value;
+        } else if (strcmp(argv[i], "--mutation") == 0) {
+            mutation = (sim_mutation)value;
+            fine = fine && value < SIM_MUTATIONS;
+        } else if (strcmp(argv[i], "--mutations") == 0) {
+            bugs = value;
         } else {
             fine = false;
         }
@@ -287,8 +336,12 @@ int main(int argc, char **argv)
                 -1, 0);
     if (!fine || told == MAP_FAILED) {
         (void)fprintf(stderr,
-                      "usage: sim [--seed S | --seeds N] [--first S] [--minutes M] [--faults L]\n");
+                      "usage: sim [--seed S | --seeds N] [--first S] [--minutes M] [--faults L]"
+                      " [--mutation I]\n       sim --mutations N\n");
         return 64;
+    }
+    if (bugs > 0) {
+        return run_mutations(bugs) ? 0 : 1;
     }
     return run(first, n, (double)minutes) ? 0 : 1;
 }
