@@ -41,7 +41,7 @@ start_coordinator() {
     done
     fail 'weftd did not start'
 }
-submit() { # NAME ROUNDS [DATASET]
+submit() { # NAME ROUNDS [DATASET] [EVALUATION, behind "clients: 2"]
     cat >"$root/$1.yaml" <<YAML
 name: $1
 dataset: ${3:-digits}
@@ -53,7 +53,7 @@ model: |
 train: {learning_rate: 0.05, epochs: 1}
 round: {target: 2, minimum: 2, deadline: 60s, lease: 3s, selection_window: 1s, backoff: 1s}
 aggregation: {clip_norm: 100, max_examples: 100000, secure: false}
-evaluation: {clients: 2}
+evaluation: {clients: 2${4:-}}
 stop: {rounds: $2}
 YAML
     "$weft" job submit "$root/$1.yaml" >/dev/null
@@ -110,12 +110,18 @@ expect 2 'cannot be reached' "$client" enrol --state "$root/bob" "$root/bob.join
 start_coordinator
 
 # ---- rounds, until nothing is left --------------------------------------------------------------------
-submit first 3
+submit first 3 digits ', data: "digits:99:200"' # at the coordinator, too
 start alice 1 --once
 start bob 2 --once --join "$root/bob.join"
 ended alice 0
 ended bob 0
 [ "$(rounds_done first)" = 3 ] || fail 'the first job has not ended'
+"$weft" --format json round list first | python3 -c '
+import json, sys
+for r in json.load(sys.stdin):
+    both = [r["eval_metrics"], r["central_metrics"]]
+    assert all(0 < m["accuracy"] <= 1 and m["loss"] > 0 for m in both), r
+    assert both[0] != both[1] and r["bytes_down"] >= 2 * 7850 * 4, r'
 "$client" status --state "$root/alice" --format json | python3 -c '
 import json, sys
 s = json.load(sys.stdin)
