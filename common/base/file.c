@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -138,6 +139,21 @@ weft_status weft_file_create(const char *path, const void *data, size_t n, unsig
                              weft_err *err)
 {
     return put(path, data, n, mode, true, err);
+}
+
+weft_status weft_file_open_unnamed(int *ret, const char *dir, weft_err *err)
+{
+    char path[PATH_MAX];
+    WEFT_TRY(weft_path_join(path, sizeof path, dir, ".weft-XXXXXX", err));
+    const int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0) {
+        const int sys = errno;
+        WEFT_FAIL_SYS(err, sys, "cannot make a temporary file in %.140s: %s", dir,
+                      strerrordesc_np(sys));
+    }
+    (void)unlink(path); /* it stays open; a name left behind would only be litter */
+    *ret = fd;
+    return WEFT_OK;
 }
 
 weft_status weft_dir_make(const char *path, unsigned mode, weft_err *err)

@@ -25,6 +25,12 @@ WEFT_NODISCARD weft_status weft_file_write(const char *path, const void *data, s
 WEFT_NODISCARD weft_status weft_file_create(const char *path, const void *data, size_t n,
                                             unsigned mode, weft_err *err);
 
+/**
+ * A new file without a name, open for reading and writing, in a folder: it is gone with its last
+ * descriptor or mapping. @param ret  the caller's to close. WEFT_E_LIMIT, WEFT_E_IO.
+ */
+WEFT_NODISCARD weft_status weft_file_open_unnamed(int *ret, const char *dir, weft_err *err);
+
 /** mkdir, also for parents; an existing folder is fine. */
 WEFT_NODISCARD weft_status weft_dir_make(const char *path, unsigned mode, weft_err *err);
 

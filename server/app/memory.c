@@ -2,10 +2,9 @@
 /* Heap blocks, and pages that free themselves through an allocator of their own. Any thread. */
 #include "app/memory.h"
 
+#include "base/file.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -44,46 +43,36 @@ static void *pages_resize(void *self, void *p, size_t size)
     return mapping_resize(self, p, size);
 }
 
-static int temporary_file(const char *dir)
+static weft_status map_file(void **ret, size_t size, const char *dir, weft_err *err)
 {
-    char path[4096];
-    const int n = snprintf(path, sizeof path, "%s/.model-XXXXXX", dir);
-    if (n < 0 || (size_t)n >= sizeof path) {
-        errno = ENAMETOOLONG;
-        return -1;
-    }
-    const int fd = mkostemp(path, O_CLOEXEC);
-    if (fd >= 0) {
-        (void)unlink(path); /* the mapping keeps it alive; a left-over name would only be litter */
-    }
-    return fd;
-}
-
-static void *map_file(size_t size, const char *dir)
-{
-    const int fd = temporary_file(dir);
+    int fd = -1;
+    WEFT_TRY(weft_file_open_unnamed(&fd, dir, err));
     void *p = MAP_FAILED;
-    if (fd >= 0 && ftruncate(fd, (off_t)size) == 0) {
+    if (ftruncate(fd, (off_t)size) == 0) {
         p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     }
     const int sys = errno;
-    if (fd >= 0) {
-        (void)close(fd); /* the mapping stays */
+    (void)close(fd); /* the mapping stays */
+    if (p == MAP_FAILED) {
+        WEFT_FAIL_SYS(err, sys, "no room in %.120s for a model of %zu bytes: %s", dir, size,
+                      strerrordesc_np(sys));
     }
-    errno = sys;
-    return p;
+    *ret = p;
+    return WEFT_OK;
 }
 
-static void *map_pages(size_t size)
+static weft_status map_pages(void **ret, size_t size, weft_err *err)
 {
     void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (p != MAP_FAILED) {
-        /* Without them it is slower, no more: small pages, or one fault for each. To be written
-         * first matters: what is read first is a page of zeros that all share, to be replaced. */
-        (void)madvise(p, size, MADV_HUGEPAGE);
-        (void)madvise(p, size, MADV_POPULATE_WRITE);
+    if (p == MAP_FAILED) {
+        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model of %zu bytes", size);
     }
-    return p;
+    /* Without them it is slower, no more: small pages, or one fault for each. To be written first
+     * matters: what is read first is a page of zeros that all share, to be replaced. */
+    (void)madvise(p, size, MADV_HUGEPAGE);
+    (void)madvise(p, size, MADV_POPULATE_WRITE);
+    *ret = p;
+    return WEFT_OK;
 }
 
 /* dir: NULL for pages without a file. */
@@ -94,15 +83,11 @@ static weft_status take_mapped(weft_memory *ret, size_t size, const char *dir, c
     if (!m) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model");
     }
-    void *p = dir ? map_file(size, dir) : map_pages(size);
-    if (p == MAP_FAILED) {
-        const int sys = errno;
+    void *p = NULL;
+    const weft_status status = dir ? map_file(&p, size, dir, err) : map_pages(&p, size, err);
+    if (status != WEFT_OK) {
         weft_free(a, m);
-        if (!dir) {
-            WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for a model of %zu bytes", size);
-        }
-        WEFT_FAIL_SYS(err, sys, "no room in %.120s for a model of %zu bytes: %s", dir, size,
-                      strerrordesc_np(sys));
+        return status;
     }
     m->alloc.resize = dir ? mapping_resize : pages_resize;
     m->alloc.self = m;

@@ -6,7 +6,6 @@
 #include "cli/model.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "crypto/hash.h"
 #include "wire/chunk.h"
 #include "wire/pace.h"
@@ -155,21 +155,14 @@ static void on_message(void *arg, weft_rt_rpc *rpc, weft_rt_message *message)
 
 weft_status cli_open_temporary(int *ret, const char *near, weft_err *err)
 {
-    char path[PATH_MAX];
+    char dir[PATH_MAX];
     const char *slash = strrchr(near, '/');
-    const int dir_n = slash ? (int)(slash - near) + 1 : 0;
-    const int n = snprintf(path, sizeof path, "%.*s.weft-XXXXXX", dir_n, near);
-    if (n < 0 || (size_t)n >= sizeof path) {
+    const int n =
+        snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - near) + 1 : 1, slash ? near : ".");
+    if (n < 0 || (size_t)n >= sizeof dir) {
         WEFT_FAIL(err, WEFT_E_LIMIT, "the path %.160s is too long", near);
     }
-    const int fd = mkostemp(path, O_CLOEXEC);
-    if (fd < 0) {
-        WEFT_FAIL_SYS(err, errno, "cannot make a temporary file beside %.120s: %s", near,
-                      strerrordesc_np(errno));
-    }
-    (void)unlink(path); /* it stays open; a name left behind would do no harm */
-    *ret = fd;
-    return WEFT_OK;
+    return weft_file_open_unnamed(ret, dir, err);
 }
 
 static weft_status fetch(transfer *t, const weft_msg_model_info *model, weft_err *err)

@@ -836,7 +836,7 @@ static void test_model_import__says_where_there_is_no_room(void **state)
                                                          "--operator", operator_dir, "--address",
                                                          coordinator.address, "model", "import",
                                                          path, NULL}),
-                 1, "temporary file beside /nowhere/weft-import: No such file or directory");
+                 1, "temporary file in /nowhere/: No such file or directory");
 }
 
 /* ---- statistics ------------------------------------------------------------------------------ */

@@ -9,6 +9,7 @@
 
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static void test_buf_add__stops_at_its_maximum(void **state)
 {
@@ -164,6 +165,25 @@ static void test_file__create_never_overwrites(void **state)
     test_dir_done(dir);
 }
 
+static void test_file__unnamed_ones_leave_nothing(void **state)
+{
+    (void)state;
+    char *dir = test_dir_new();
+    char byte = 0;
+    int fd = -1;
+    weft_err err = WEFT_ERR_INIT;
+    assert_int_equal(weft_file_open_unnamed(&fd, dir, NULL), WEFT_OK);
+    assert_int_equal(pwrite(fd, "x", 1, 0), 1);
+    assert_int_equal(pread(fd, &byte, 1, 0), 1);
+    assert_int_equal(byte, 'x');
+    assert_int_equal(rmdir(dir), 0); /* empty, while it is open */
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(weft_file_open_unnamed(&fd, dir, &err), WEFT_E_IO);
+    assert_non_null(strstr(err.msg, "cannot make a temporary file in "));
+    assert_int_equal(mkdir(dir, 0700), 0);
+    test_dir_done(dir);
+}
+
 static void test_name_valid__keeps_paths_out(void **state)
 {
     (void)state;
@@ -193,6 +213,7 @@ int main(void)
         cmocka_unit_test(test_rng__is_xoshiro256starstar),
         cmocka_unit_test(test_rng__streams_differ_and_bounds_hold),
         cmocka_unit_test(test_file__create_never_overwrites),
+        cmocka_unit_test(test_file__unnamed_ones_leave_nothing),
         cmocka_unit_test(test_name_valid__keeps_paths_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
