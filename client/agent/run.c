@@ -84,6 +84,7 @@ static int set_up(agent *a)
     a->log = (weft_log){agent_log_line, &a->level, a->level};
     weft_rt_process_options process = WEFT_RT_PROCESS_OPTIONS_INIT;
     process.log = &a->log;
+    process.tune_malloc = true; /* chunks come and go: their pages stay */
     weft_err err = WEFT_ERR_INIT;
     if (weft_rt_process_setup(&process, &err) != WEFT_OK) {
         return agent_fail("cannot start", err.code, err.msg);

@@ -197,6 +197,10 @@ static weft_status on_chunk(weft_rpc_call *call, weft_rpc_pieces *pieces, size_t
     renew_lease(call, s);
     WEFT_TRY(weft_chunk_parse(&chunk, &data_at, pieces->all, pieces->n, at, size, err));
     WEFT_TRY(weft_chunk_stream_take(&s->order, &chunk, err));
+    if (s->order.total - s->order.next >= WEFT_MAX_CHUNK_BYTES) {
+        /* from the network while this one is hashed and written; for less it is not worth it */
+        weft_rt_call_read_ahead(call->rt);
+    }
     weft_view *data = pieces->all; /* in place: the rest of the message was read */
     const size_t n = weft_pieces_range(data, data, pieces->n, data_at, chunk.data_bytes);
     WEFT_TRY(host->upload_append(host->self, call->update->upload, chunk.offset, data, n, err));
@@ -247,7 +251,6 @@ void weft_rpc_submit_message(void *ctx, weft_rt_call *rt, weft_rt_message *messa
     if (!call || atomic_load(&call->posted) || atomic_load(&call->answered)) {
         return; /* what still comes of an update that is decided */
     }
-    weft_rt_call_read_ahead(rt); /* from the network while this one is hashed and written */
     weft_err err = WEFT_ERR_INIT;
     weft_rpc_pieces pieces;
     weft_status status = weft_rpc_pieces_init(&pieces, call->rpc->host->alloc, message, &err);

@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -237,6 +238,9 @@ static pid_t fork_client(const world *w, unsigned index, void (*run)(const world
         (void)snprintf(path, sizeof path, "%s/log", w->dir);
         const int log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         (void)dup2(log, STDERR_FILENO);
+        /* as the agent does, which is a program and may: what chunks took stays for the next */
+        (void)mallopt(M_TRIM_THRESHOLD, 64 << 20);
+        (void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
         run(w, index);
         _exit(0);
     }
