@@ -186,12 +186,13 @@ static void test_signal_wait__hands_out_blocked_signals(void **state)
 typedef struct proxy {
     int listener;
     uint16_t port;
-    uint16_t target;   /* where everything goes */
-    char request[512]; /* what was asked for */
+    uint16_t target;    /* where everything goes */
+    char request[512];  /* what was asked for */
+    atomic_bool frozen; /* nothing comes through any more, and nobody is told: a NAT that forgot */
     pthread_t thread;
 } proxy;
 
-static void relay(int a, int b)
+static void relay(const proxy *p, int a, int b)
 {
     char block[16384];
     for (;;) {
@@ -202,6 +203,9 @@ static void relay(int a, int b)
         for (int i = 0; i < 2; i++) {
             if (waits[i].revents) {
                 const ssize_t n = recv(waits[i].fd, block, sizeof block, 0);
+                if (n > 0 && atomic_load(&p->frozen)) {
+                    continue;
+                }
                 if (n <= 0 || send(i == 0 ? b : a, block, (size_t)n, MSG_NOSIGNAL) != n) {
                     return;
                 }
@@ -224,7 +228,7 @@ static void *serve_one(void *arg)
     static const char yes[] = "HTTP/1.1 200 Connection established\r\n\r\n";
     assert_true(send(fd, yes, sizeof yes - 1, MSG_NOSIGNAL) == (ssize_t)sizeof yes - 1);
     const int to = connect_bare(p->target);
-    relay(fd, to);
+    relay(p, fd, to);
     (void)close(fd);
     (void)close(to);
     return NULL;
@@ -267,6 +271,45 @@ static void test_channel__goes_through_the_proxy_that_it_is_given(void **state)
     weft_rt_channel_free(channel);
     assert_int_equal(pthread_join(p.thread, NULL), 0);
     assert_int_equal(strncmp(p.request, "CONNECT coordinator.invalid:7443", 32), 0);
+    (void)close(p.listener);
+    service_stop(&s);
+}
+
+/* The server pings; whose answers do not come any more is gone, with all its held calls. */
+static void test_keepalive__finds_a_line_that_is_dead(void **state)
+{
+    (void)state;
+    weft_rt_server_options so = WEFT_RT_SERVER_OPTIONS_INIT;
+    so.keepalive_ms = 200;
+    so.keepalive_timeout_ms = 200;
+    service s;
+    service_start(&s, &shared_pki, &so);
+    proxy p;
+    proxy_start(&p, weft_rt_server_port(s.server));
+    char where[64];
+    (void)snprintf(where, sizeof where, "http://127.0.0.1:%u", p.port);
+    const weft_rt_tls tls = {shared_pki.ca, shared_ann.cert, shared_ann.key};
+    weft_rt_channel_options o = WEFT_RT_CHANNEL_OPTIONS_INIT;
+    o.address = "coordinator.invalid:7443";
+    o.tls = &tls;
+    o.http_proxy = where;
+    o.target_name = "localhost";
+    weft_rt_channel *channel = NULL;
+    assert_ok(weft_rt_channel_new(&channel, &o, &assert_err));
+    weft_rt_loop *loop = loop_new(true);
+    job j;
+    job_start(&j, loop, channel, WEFT_RT_RPC_UNARY, "/t/Hold", "x");
+    service_wait_held(&s, 1);
+    atomic_store(&p.frozen, true);
+    service_wait_closed(&s, 1); /* fails the test after PATIENCE_MS */
+    assert_int_equal(atomic_load(&s.cancelled), 1);
+    assert_int_equal(service_answer(&s, "too late"), 1);
+    job_finish(&j, loop);
+    assert_int_equal(j.code, WEFT_RT_UNAVAILABLE);
+    job_end(&j);
+    weft_rt_loop_free(loop);
+    weft_rt_channel_free(channel);
+    assert_int_equal(pthread_join(p.thread, NULL), 0);
     (void)close(p.listener);
     service_stop(&s);
 }
@@ -362,6 +405,7 @@ int main(void)
         cmocka_unit_test(test_process_setup__says_when_threads_would_not_start),
         cmocka_unit_test(test_signal_wait__hands_out_blocked_signals),
         cmocka_unit_test(test_channel__goes_through_the_proxy_that_it_is_given),
+        cmocka_unit_test(test_keepalive__finds_a_line_that_is_dead),
         cmocka_unit_test(test_channel__ignores_a_proxy_of_the_environment),
         cmocka_unit_test(test_channel__plain_address_claims_the_certificates_name),
         cmocka_unit_test(test_channel_new__says_what_is_wrong),
