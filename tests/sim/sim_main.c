@@ -5,7 +5,7 @@
  * dead, the coordinator dying before any action or after any transaction) are drawn from the seed.
  * A violation names the seed, and the run with the fewest faults that still shows it.
  *
- *   sim [--seed S | --seeds N] [--first S] [--minutes M] [--faults L] [--mutation I]
+ *   sim [--seed S | --seeds N] [--first S] [--minutes M] [--only FAULT]... [--mutation I]
  *   sim --mutations N
  *
  * With --mutations it is given shells with bugs (core_shell.h) and must find each within N seeds.
@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CHUNK = 10, WORKERS = 2, MAX_TURNS = 3000 };
+enum { CHUNK = 10, WORKERS = 2, MAX_TURNS = 3000, MAX_FAULTS = 8192 };
 
 /* What children tell; one place each. */
 typedef struct progress {
@@ -30,12 +30,17 @@ typedef struct progress {
     uint64_t rounds;
     uint64_t crashes;
     uint64_t faults;
+    uint32_t n_keys;
+    uint64_t key[MAX_FAULTS]; /* of the faults of the present seed */
 } progress;
 
-static progress *told;      /* [WORKERS], shared */
-static progress *mine;      /* of this child */
-static uint64_t max_faults; /* of a seed */
-static uint64_t n_faults;   /* of the present seed, so far */
+static progress *told; /* [WORKERS], shared */
+static progress *mine; /* of this child */
+/* A fault's key says when and where: leaving one out moves no other in its turn. */
+static uint64_t place;            /* of the next one: turn, client, how many were possible there */
+static uint64_t only[MAX_FAULTS]; /* [n_only], where choosing: no other ones happen */
+static uint32_t n_only;
+static bool choosing;
 static bool tracing;
 static sim_mutation mutation;
 static weft_rng chance;
@@ -50,13 +55,33 @@ static void trace(const char *what, const char *who)
     }
 }
 
-/* One of n times a fault, as long as there are any left. */
+/* Chance and faults of this client in this turn, whatever happened before. */
+static void enter(uint64_t seed, uint64_t turn, uint64_t who)
+{
+    place = (turn << 20) | (who << 12);
+    weft_rng_init(&chance, seed, place + 77);
+}
+
+static bool chosen(uint64_t key)
+{
+    bool found = !choosing;
+    for (uint32_t i = 0; i < n_only && !found; i++) {
+        found = only[i] == key;
+    }
+    return found;
+}
+
+/* One of n times a fault. */
 static bool fault(uint64_t n, const char *what, const char *who)
 {
-    if (weft_rng_below(&chance, n) != 0 || n_faults >= max_faults) {
+    const uint64_t key = place++;
+    if (weft_rng_below(&chance, n) != 0 || !chosen(key)) {
         return false;
     }
-    n_faults++;
+    if (mine->n_keys < MAX_FAULTS) {
+        mine->key[mine->n_keys++] = key;
+    }
+    mine->faults++;
     trace(what, who);
     return true;
 }
@@ -95,13 +120,17 @@ static void client_turn(rounds_world *w, uint32_t i, uint32_t *n_dead)
 }
 
 /* Everybody in an order of its own, then some of the work, then time. */
-static void turn(rounds_world *w, uint32_t *n_dead)
+static void turn(rounds_world *w, uint64_t seed, uint64_t number, uint32_t *n_dead)
 {
+    enter(seed, number, ROUNDS_MAX);
     const uint32_t first = (uint32_t)weft_rng_below(&chance, w->n);
     const bool up = weft_rng_below(&chance, 2) == 0;
     for (uint32_t i = 0; i < w->n; i++) {
-        client_turn(w, (up ? first + i : first + w->n - i) % w->n, n_dead);
+        const uint32_t who = (up ? first + i : first + w->n - i) % w->n;
+        enter(seed, number, who);
+        client_turn(w, who, n_dead);
     }
+    enter(seed, number, ROUNDS_MAX + 1);
     while (w->f.s.n_work > 0 && !fault(8, "work waits", "")) {
         (void)sim_shell_work(&w->f.s, weft_rng_below(&chance, w->f.s.n_work)); /* or a crash */
         sim_shell_check(&w->f.s, false);
@@ -115,7 +144,7 @@ static void run_seed(uint64_t seed)
 {
     rounds_world *w = &world;
     uint32_t n_dead = 0;
-    n_faults = 0;
+    mine->n_keys = 0;
     memset(frozen_until, 0, sizeof frozen_until);
     weft_rng_init(&chance, seed, 77);
     const uint32_t n = 3 + (uint32_t)weft_rng_below(&chance, 4);
@@ -130,7 +159,7 @@ static void run_seed(uint64_t seed)
     w->f.s.mutation = mutation;
     unsigned turns = 0;
     while (fix_job(&w->f, w->job_id)->status == WEFT_JOB_RUNNING) {
-        turn(w, &n_dead);
+        turn(w, seed, turns, &n_dead);
         turns++;
         if (turns > MAX_TURNS) {
             fail_msg("seed %" PRIu64 ": the job does not end", seed);
@@ -138,7 +167,6 @@ static void run_seed(uint64_t seed)
     }
     mine->rounds += w->f.s.db.n_rounds;
     mine->crashes += w->f.s.crashes;
-    mine->faults += n_faults;
     rounds_done(w); /* and every version made again */
 }
 
@@ -180,25 +208,49 @@ static bool good(pid_t pid)
            WEXITSTATUS(status) == 0;
 }
 
+/* Does the seed still fail with these faults only? */
+static bool still(uint64_t seed)
+{
+    return !good(start(0, seed, 1, false));
+}
+
+/* Leave out as many faults as possible, by halves and so on down to one by one. */
+static void shrink(uint64_t seed)
+{
+    static uint64_t kept[MAX_FAULTS];
+    for (uint32_t width = n_only / 2 ? n_only / 2 : 1; width > 0; width /= 2) {
+        for (uint32_t at = 0; at < n_only;) {
+            const uint32_t n = n_only;
+            const uint32_t out = n - at < width ? n - at : width;
+            memcpy(kept, only, sizeof kept);
+            memmove(only + at, only + at + out, (n - at - out) * sizeof *only);
+            n_only = n - out;
+            if (!still(seed)) {
+                memcpy(only, kept, sizeof only);
+                n_only = n;
+                at += out;
+            }
+        }
+    }
+}
+
 /* The fewest faults with which the seed still fails, then once more for people. */
 static void report(uint64_t seed)
 {
-    uint64_t low = 0;
-    uint64_t high = max_faults < 4096 ? max_faults : 4096;
-    while (low < high) {
-        max_faults = low + (high - low) / 2;
-        if (good(start(0, seed, 1, false))) {
-            low = max_faults + 1;
-        } else {
-            high = max_faults;
-        }
+    if (!choosing) {
+        n_only = told[0].n_keys;
+        memcpy(only, told[0].key, sizeof only);
+        choosing = true;
+        shrink(seed);
     }
-    max_faults = high;
     tracing = true;
-    printf("sim: seed %" PRIu64 " violates an invariant with its first %" PRIu64 " faults:\n", seed,
-           high);
+    printf("sim: seed %" PRIu64 " violates an invariant with %" PRIu32 " faults:\n", seed, n_only);
     (void)good(start(0, seed, 1, true)); /* it fails */
-    printf("sim: replay with: ./dev sim --seed %" PRIu64 " --faults %" PRIu64 "\n", seed, high);
+    printf("sim: replay with: ./dev sim --seed %" PRIu64, seed);
+    for (uint32_t i = 0; i < n_only; i++) {
+        printf(" --only %" PRIu64, only[i]);
+    }
+    printf("\n");
 }
 
 static double seconds(void)
@@ -238,7 +290,8 @@ static bool run(uint64_t first, uint64_t n, double minutes)
             for (uint32_t k = 0; k < WORKERS; k++) {
                 (void)(child[k] > 0 && good(child[k])); /* one violation is enough */
             }
-            report(told[i].seed);
+            told[0] = told[i]; /* its faults */
+            report(told[0].seed);
             return false;
         }
         const bool more = minutes > 0 ? seconds() - begun < minutes * 60 : next < n;
@@ -307,7 +360,6 @@ int main(int argc, char **argv)
     uint64_t n = 200;
     uint64_t minutes = 0;
     uint64_t bugs = 0;
-    max_faults = UINT64_MAX;
     bool fine = argc % 2 == 1;
     for (int i = 1; fine && i + 1 < argc; i += 2) {
         uint64_t value = 0;
@@ -321,8 +373,9 @@ int main(int argc, char **argv)
             first = value;
         } else if (strcmp(argv[i], "--minutes") == 0) {
             minutes = value;
-        } else if (strcmp(argv[i], "--faults") == 0) {
-            max_faults = value;
+        } else if (strcmp(argv[i], "--only") == 0 && n_only < MAX_FAULTS) {
+            choosing = true;
+            only[n_only++] = value;
         } else if (strcmp(argv[i], "--mutation") == 0) {
             mutation = (sim_mutation)value;
             fine = fine && value < SIM_MUTATIONS;
@@ -335,9 +388,9 @@ int main(int argc, char **argv)
     told = mmap(NULL, WORKERS * sizeof *told, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
                 -1, 0);
     if (!fine || told == MAP_FAILED) {
-        (void)fprintf(stderr,
-                      "usage: sim [--seed S | --seeds N] [--first S] [--minutes M] [--faults L]"
-                      " [--mutation I]\n       sim --mutations N\n");
+        (void)fprintf(
+            stderr, "usage: sim [--seed S | --seeds N] [--first S] [--minutes M] [--only FAULT]..."
+                    " [--mutation I]\n       sim --mutations N\n");
         return 64;
     }
     if (bugs > 0) {
