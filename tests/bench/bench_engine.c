@@ -37,9 +37,10 @@ static const struct bench_case {
     uint32_t batch;
     uint32_t threads;
 } cases[] = {
-    {"2nn", 10, 1},   {"2nn", 50, 1},   {"2nn", 100, 1},    {"cnn", 10, 1},     {"cnn", 50, 1},
-    {"cifar", 10, 1}, {"cifar", 50, 1}, {"resnet8", 10, 1}, {"resnet8", 50, 1}, {"lstm", 10, 1},
-    {"lstm", 50, 1},  {"cnn", 10, 2},   {"cnn", 50, 2},     {"cifar", 50, 2},
+    {"2nn", 10, 1},     {"2nn", 50, 1},   {"2nn", 100, 1},    {"cnn", 10, 1},
+    {"cnn", 50, 1},     {"cifar", 10, 1}, {"cifar", 50, 1},   {"resnet8", 10, 1},
+    {"resnet8", 50, 1}, {"lstm", 10, 1},  {"lstm", 50, 1},    {"cnn", 10, 2},
+    {"cnn", 50, 2},     {"cifar", 50, 2}, {"resnet8", 10, 2}, {"lstm", 10, 2},
 };
 enum { N_CASES = sizeof cases / sizeof cases[0] };
 
