@@ -63,5 +63,6 @@ int agent_enrol(const agent_options *options);
 int agent_run(const agent_options *options);
 int agent_status(const agent_options *options);
 int agent_history(const agent_options *options);
+int agent_verify_receipt(const agent_options *options);
 
 #endif

@@ -55,7 +55,9 @@ static void print_help(void)
         "  weft-client enrol   --state DIR JOINFILE       become a client, once\n"
         "  weft-client run     --state DIR --data NAME=PATH [options]\n"
         "  weft-client status  --state DIR                who it is, what it did\n"
-        "  weft-client history --state DIR                what each job asked, what was given\n\n"
+        "  weft-client history --state DIR                what each job asked, what was given\n"
+        "  weft-client verify-receipt --state DIR         is the newest update in the ledger, and\n"
+        "                      does the ledger go on from what this client saw of it before?\n\n"
         "  --state DIR         the client's folder: keys, outbox, history\n"
         "  --data NAME=PATH    offer a data set; again for more. PATH: a folder of IDX or NPY\n"
         "                      files, a CSV, or digits:SEED:N[:STYLE] for drawn digits;\n"
@@ -243,6 +245,9 @@ static int run_command(const char *command, agent_options *o, int n_left, char *
     if (strcmp(command, "history") == 0) {
         return agent_history(o);
     }
+    if (strcmp(command, "verify-receipt") == 0) {
+        return agent_verify_receipt(o);
+    }
     return usage("no such command: ", command);
 }
 
@@ -278,7 +283,7 @@ int main(int argc, char **argv)
         return result;
     }
     if (optind >= argc) {
-        return usage("enrol, run, status or history?", "");
+        return usage("enrol, run, status, history or verify-receipt?", "");
     }
     return run_command(argv[optind], &o, argc - optind - 1, argv + optind + 1);
 }

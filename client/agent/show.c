@@ -191,3 +191,73 @@ int agent_history(const agent_options *options)
     weft_client_close(client);
     return result;
 }
+
+/* ---- verify-receipt ------------------------------------------------------------------------- */
+
+static void print_hex(const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        (void)printf("%02x", bytes[i]);
+    }
+}
+
+static void ledger_text(const weft_ledger_info *info, const weft_receipt *receipt)
+{
+    char when[32];
+    print_time(when, info->signed_unix_ms);
+    (void)printf("ledger       %" PRIu64 " records, signed %s, root ", info->records, when);
+    print_hex(info->root, 8);
+    (void)printf("...\n");
+    if (info->records_known_before) {
+        (void)printf("history      goes on from the %" PRIu64 " records that were known\n",
+                     info->records_known_before);
+    } else {
+        (void)printf("history      seen for the first time; kept for the next\n");
+    }
+    if (info->has_receipt) {
+        (void)printf("update       of job %s, round %u is record %" PRIu64 "\n", receipt->job,
+                     receipt->round, info->record);
+    } else {
+        (void)printf("update       no receipt yet\n");
+    }
+}
+
+static void ledger_json(const weft_ledger_info *info, const weft_receipt *receipt)
+{
+    (void)printf("{\"records\":%" PRIu64 ",\"records_known_before\":%" PRIu64
+                 ",\"signed_unix_ms\":%" PRId64 ",\"root\":\"",
+                 info->records, info->records_known_before, info->signed_unix_ms);
+    print_hex(info->root, sizeof info->root);
+    (void)printf("\",\"has_receipt\":%s,\"record\":%" PRIu64 ",\"assignment_id\":%" PRIu64
+                 ",\"job\":",
+                 info->has_receipt ? "true" : "false", info->record, receipt->assignment_id);
+    print_json_text(receipt->job);
+    (void)printf(",\"round\":%u}\n", receipt->round);
+}
+
+int agent_verify_receipt(const agent_options *options)
+{
+    int result = AGENT_DONE;
+    weft_client *client = observe(options, &result);
+    if (!client) {
+        return result;
+    }
+    weft_ledger_info info = WEFT_LEDGER_INFO_INIT;
+    weft_receipt receipt = WEFT_RECEIPT_INIT;
+    weft_error why = WEFT_ERROR_INIT;
+    const weft_status status = weft_client_check_ledger(client, &info, &why);
+    if (status == WEFT_E_AGAIN) {
+        result = agent_fail("cannot ask for the ledger", status, why.message);
+    } else if (status != WEFT_OK) {
+        (void)agent_fail("the ledger cannot be trusted", status, why.message);
+        result = AGENT_FAILED;
+    } else if (info.has_receipt && weft_client_receipt(client, &receipt, &why) != WEFT_OK) {
+        result = agent_fail("cannot look at the receipt", WEFT_E_DB, why.message);
+    } else if (options->format == AGENT_JSON) {
+        ledger_json(&info, &receipt);
+    } else {
+        ledger_text(&info, &receipt);
+    }
+    weft_client_close(client);
+    return result;
+}

@@ -11,6 +11,9 @@ enum { SMALL_BYTES = 2048, ADDRESS_BYTES = 255 };
 #define MAX_BULK_BYTES (UINT64_C(4) * WEFT_MAX_PARAMS)
 /* a year: nobody waits longer for anything */
 #define MAX_TIME_MS UINT64_C(31622400000)
+/* a ledger's: common/ledger/merkle.h */
+#define MAX_RECORDS     (UINT64_C(1) << 62)
+#define MAX_PROOF_BYTES (64U * WEFT_DIGEST_BYTES)
 
 static const char *const optimizers[] = {"sgd", "adam"};
 static const char *const numerics[] = {"portable"};
@@ -312,6 +315,25 @@ static const weft_field secure_step_reply[] = {
     WEFT_ROW(weft_msg_secure_step_reply, detail, 7, LINE, false, WEFT_MAX_REASON_BYTES),
 };
 WEFT_TABLE("SecureStepReply", secure_step_reply, secure_step_reply, false, check_secure_step_reply);
+
+static const weft_field ledger_request[] = {
+    WEFT_ROW_VERSION,
+    WEFT_ROW(weft_msg_ledger_request, known_size, 2, U64, false, MAX_RECORDS),
+    WEFT_ROW(weft_msg_ledger_request, assignment_id, 3, U64, false, UINT64_MAX),
+};
+WEFT_TABLE("LedgerRequest", ledger_request, ledger_request, false, NULL);
+
+static const weft_field ledger_reply[] = {
+    WEFT_ROW(weft_msg_ledger_reply, federation, 1, NAME, true, WEFT_MAX_NAME_BYTES),
+    WEFT_ROW(weft_msg_ledger_reply, size, 2, U64, false, MAX_RECORDS),
+    WEFT_ROW(weft_msg_ledger_reply, root, 3, DIGEST, true, WEFT_DIGEST_BYTES),
+    WEFT_ROW(weft_msg_ledger_reply, unix_ms, 4, I64, false, INT64_MAX),
+    WEFT_ROW(weft_msg_ledger_reply, signature, 5, DIGEST, true, SIGNATURE_BYTES),
+    WEFT_ROW(weft_msg_ledger_reply, consistency, 6, BYTES, false, MAX_PROOF_BYTES),
+    WEFT_ROW(weft_msg_ledger_reply, leaf_index, 7, U64, false, MAX_RECORDS),
+    WEFT_ROW(weft_msg_ledger_reply, inclusion, 8, BYTES, false, MAX_PROOF_BYTES),
+};
+WEFT_TABLE("LedgerReply", ledger_reply, ledger_reply, false, NULL);
 
 const weft_table weft_wire_table_abandon_reply = {"AbandonReply",
                                                   &weft__v1__abandon_reply__descriptor,

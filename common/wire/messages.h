@@ -187,6 +187,22 @@ typedef struct weft_msg_secure_step_reply {
     const char *detail;
 } weft_msg_secure_step_reply;
 
+typedef struct weft_msg_ledger_request {
+    uint64_t known_size;
+    uint64_t assignment_id; /* 0: none */
+} weft_msg_ledger_request;
+
+typedef struct weft_msg_ledger_reply {
+    const char *federation;
+    uint64_t size;
+    weft_view root; /* 32 */
+    int64_t unix_ms;
+    weft_view signature;   /* 64 */
+    weft_view consistency; /* whole hashes */
+    uint64_t leaf_index;
+    weft_view inclusion; /* whole hashes */
+} weft_msg_ledger_reply;
+
 /* Messages without a field of their own still have a type, so that one may be added. */
 typedef struct weft_msg_abandon_reply {
     char unused;

@@ -15,6 +15,7 @@ static const weft_method_info methods[WEFT_METHOD_COUNT] = {
     [WEFT_METHOD_PROGRESS] = {FEDERATION("Progress"), WEFT_METHOD_ROLE_CLIENT, false, false},
     [WEFT_METHOD_ABANDON] = {FEDERATION("Abandon"), WEFT_METHOD_ROLE_CLIENT, false, false},
     [WEFT_METHOD_SECURE_STEP] = {FEDERATION("SecureStep"), WEFT_METHOD_ROLE_CLIENT, false, false},
+    [WEFT_METHOD_LEDGER] = {FEDERATION("Ledger"), WEFT_METHOD_ROLE_CLIENT, false, false},
     [WEFT_METHOD_SUBMIT_JOB] = {ADMIN("SubmitJob"), WEFT_METHOD_ROLE_OPERATOR, false, false},
     [WEFT_METHOD_CONTROL_JOB] = {ADMIN("ControlJob"), WEFT_METHOD_ROLE_OPERATOR, false, false},
     [WEFT_METHOD_LIST_JOBS] = {ADMIN("ListJobs"), WEFT_METHOD_ROLE_OPERATOR, false, false},

@@ -50,6 +50,8 @@
     X(progress_reply, PROGRESS_REPLY)                                                              \
     X(abandon_request, ABANDON_REQUEST)                                                            \
     X(abandon_reply, ABANDON_REPLY)                                                                \
+    X(ledger_request, LEDGER_REQUEST)                                                              \
+    X(ledger_reply, LEDGER_REPLY)                                                                  \
     X(job_info, JOB_INFO)                                                                          \
     X(submit_job_request, SUBMIT_JOB_REQUEST)                                                      \
     X(submit_job_reply, SUBMIT_JOB_REPLY)                                                          \

@@ -227,6 +227,10 @@ void weft_queries_reply_action(weft_daemon *d, weft_rpc_call *call, const weft_a
 /** The state of all jobs (or one) as watch events. */
 void weft_queries_snapshot(void *self, weft_rpc_call *call, const char *job);
 
+/* ledger.c */
+WEFT_NODISCARD weft_status weft_ledger_answer(weft_daemon *d, weft_rpc_call *call,
+                                              weft_arena *arena, weft_err *err);
+
 /* clients_admin.c */
 WEFT_NODISCARD weft_status weft_clients_list(weft_daemon *d, weft_rpc_call *call, weft_arena *arena,
                                              weft_err *err);

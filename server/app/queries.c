@@ -315,6 +315,7 @@ void weft_queries_run(weft_daemon *d, weft_rpc_call *call)
         [WEFT_METHOD_GET_ROUND] = get_round,
         [WEFT_METHOD_LIST_CLIENTS] = weft_clients_list,
         [WEFT_METHOD_STATUS] = status,
+        [WEFT_METHOD_LEDGER] = weft_ledger_answer,
     };
     if (call->method == WEFT_METHOD_FETCH_VERSION) {
         weft_models_fetch(d, call);

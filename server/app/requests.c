@@ -159,6 +159,7 @@ void weft_requests_on_request(void *owner, weft_rpc_call *call)
     case WEFT_METHOD_LIST_CLIENTS:
     case WEFT_METHOD_WATCH:
     case WEFT_METHOD_STATUS:
+    case WEFT_METHOD_LEDGER:
         query(d, call);
         break;
     case WEFT_METHOD_SECURE_STEP:

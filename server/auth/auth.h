@@ -19,6 +19,7 @@
 #include "crypto/cert.h"
 #include "crypto/member.h"
 #include "crypto/receipt.h"
+#include "ledger/head.h"
 
 /* A one-time token of a join file. */
 #define WEFT_AUTH_TOKEN_BYTES 32
@@ -68,6 +69,9 @@ const char *weft_auth_certificate_pem(const weft_auth *auth);
 const char *weft_auth_key_pem(const weft_auth *auth);            /* secret */
 const uint8_t *weft_auth_operator_public(const weft_auth *auth); /* [32] */
 const uint8_t *weft_auth_receipt_public(const weft_auth *auth);  /* [32] */
+/** Sign a head of the ledger, with the same key. WEFT_E_CRYPTO. */
+WEFT_NODISCARD weft_status weft_auth_sign_head(weft_tree_head *head, const weft_auth *auth,
+                                               weft_err *err);
 /** Sign a receipt. WEFT_E_CRYPTO. */
 WEFT_NODISCARD weft_status weft_auth_sign_receipt(uint8_t ret[WEFT_SIGN_SIGNATURE_BYTES],
                                                   const weft_auth *auth,

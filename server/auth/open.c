@@ -224,3 +224,8 @@ weft_status weft_auth_sign_receipt(uint8_t ret[WEFT_SIGN_SIGNATURE_BYTES], const
 {
     return weft_receipt_sign(ret, &auth->receipt_key, fields, err);
 }
+
+weft_status weft_auth_sign_head(weft_tree_head *head, const weft_auth *auth, weft_err *err)
+{
+    return weft_tree_head_sign(head, &auth->receipt_key, err);
+}

@@ -90,6 +90,7 @@ extern const cli_verb cli_init_verbs[];
 extern const cli_verb cli_job_verbs[];
 extern const cli_verb cli_model_verbs[];
 extern const cli_verb cli_client_verbs[];
+extern const cli_verb cli_ledger_verbs[];
 extern const cli_verb cli_round_verbs[];
 extern const cli_verb cli_status_verbs[];
 extern const cli_verb cli_renew_verbs[];

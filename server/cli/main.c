@@ -25,9 +25,10 @@ static const cli_option global_options[GLOBAL_OPTIONS + 1] = {
     {0},
 };
 
-static const cli_verb *const nouns[] = {
-    cli_init_verbs,   cli_client_verbs, cli_job_verbs,    cli_round_verbs,   cli_model_verbs,
-    cli_status_verbs, cli_renew_verbs,  cli_backup_verbs, cli_restore_verbs, cli_doctor_verbs};
+static const cli_verb *const nouns[] = {cli_init_verbs,   cli_client_verbs, cli_job_verbs,
+                                        cli_round_verbs,  cli_model_verbs,  cli_status_verbs,
+                                        cli_renew_verbs,  cli_backup_verbs, cli_restore_verbs,
+                                        cli_doctor_verbs, cli_ledger_verbs};
 enum { N_NOUNS = sizeof nouns / sizeof nouns[0] };
 
 /* ---- help ----------------------------------------------------------------------------------- */

@@ -201,20 +201,24 @@ weft_status weft_store_ledger_consistency(weft_store *store, uint64_t from, weft
 }
 
 weft_status weft_store_ledger_inclusion(weft_store *store, uint64_t assignment_id,
-                                        uint64_t *ret_index, weft_merkle_proof *ret, weft_err *err)
+                                        const char *client, uint64_t *ret_index,
+                                        weft_merkle_proof *ret, weft_err *err)
 {
     const weft_merkle_source source = {weft_ledger_node, &store->main};
     weft_query q;
     bool row = false;
-    WEFT_TRY(
-        weft_query_begin(&q, &store->main, "SELECT seq FROM ledger WHERE assignment_id = ?", err));
+    WEFT_TRY(weft_query_begin(&q, &store->main,
+                              "SELECT seq FROM ledger JOIN assignment USING (assignment_id) WHERE "
+                              "assignment_id = ? AND client = ?",
+                              err));
     weft_query_add_u64(&q, assignment_id);
+    weft_query_add_text(&q, client);
     const weft_status status = weft_query_step(&q, &row, err);
     *ret_index = row ? weft_query_u64(&q, 0) - 1 : 0;
     weft_query_end(&q);
     WEFT_TRY(status);
     if (!row) {
-        WEFT_FAIL(err, WEFT_E_NOTFOUND, "no update of assignment %llu was accepted",
+        WEFT_FAIL(err, WEFT_E_NOTFOUND, "the ledger has no update of %s's assignment %llu", client,
                   (unsigned long long)assignment_id);
     }
     return weft_merkle_inclusion(ret, &source, *ret_index, store->ledger.size, err);

@@ -23,11 +23,14 @@ WEFT_NODISCARD weft_status weft_store_ledger_root(weft_store *store, uint64_t *r
  *  thread, outside a batch. */
 WEFT_NODISCARD weft_status weft_store_ledger_consistency(weft_store *store, uint64_t from,
                                                          weft_merkle_proof *ret, weft_err *err);
-/** Where the record of an accepted update is, and that it is in the present log. WEFT_E_NOTFOUND.
- *  Owner thread, outside a batch. */
+/**
+ * Where the record of an accepted update is, and that it is in the present log. Owner thread,
+ * outside a batch.
+ * @param client  whose update it must be. @return WEFT_E_NOTFOUND.
+ */
 WEFT_NODISCARD weft_status weft_store_ledger_inclusion(weft_store *store, uint64_t assignment_id,
-                                                       uint64_t *ret_index, weft_merkle_proof *ret,
-                                                       weft_err *err);
+                                                       const char *client, uint64_t *ret_index,
+                                                       weft_merkle_proof *ret, weft_err *err);
 
 /** One record: index from 0; text borrowed, terminated. */
 typedef weft_status (*weft_store_record_fn)(void *arg, uint64_t index, const char *record,

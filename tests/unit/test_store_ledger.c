@@ -200,7 +200,7 @@ static void check_update(weft_store *store, const weft_tree_head *head, uint64_t
     memset(receipt.update_digest, (int)(id % 256), sizeof receipt.update_digest);
     const size_t n = weft_ledger_update_record(text, &receipt);
     assert_ok(weft_merkle_leaf(leaf, text, n, &assert_err));
-    assert_ok(weft_store_ledger_inclusion(store, id, &index, &proof, &assert_err));
+    assert_ok(weft_store_ledger_inclusion(store, id, "alice", &index, &proof, &assert_err));
     assert_ok(
         weft_merkle_check_inclusion(&proof, leaf, index, head->size, head->root, &assert_err));
 }
@@ -253,7 +253,10 @@ static void test_ledger__proofs_over_stored_nodes(void **state)
     }
     uint64_t index = 0;
     weft_merkle_proof none;
-    assert_int_equal(weft_store_ledger_inclusion(store, 99, &index, &none, NULL), WEFT_E_NOTFOUND);
+    assert_int_equal(weft_store_ledger_inclusion(store, 99, "alice", &index, &none, NULL),
+                     WEFT_E_NOTFOUND);
+    assert_int_equal(weft_store_ledger_inclusion(store, 7, "bob", &index, &none, NULL),
+                     WEFT_E_NOTFOUND);
     assert_int_equal(weft_store_ledger_consistency(store, last->size + 1, &none, NULL),
                      WEFT_E_INVALID);
     assert_int_equal(verify(dir, heads, BATCHES + 1, never, NULL), 0);

@@ -314,6 +314,34 @@ typedef struct weft_receipt {
 WEFT_API WEFT_NODISCARD weft_status weft_client_receipt(const weft_client *client,
                                                         weft_receipt *ret, weft_error *err);
 
+/* What a check of the ledger found, when nothing was wrong. */
+typedef struct weft_ledger_info {
+    size_t size;
+    uint64_t records;              /* in the ledger now */
+    uint64_t records_known_before; /* under the head that was kept, from which it goes on */
+    int64_t signed_unix_ms;
+    uint8_t root[32]; /* compare it with other clients': two that differ at one size were lied to */
+    int has_receipt;  /* the newest receipt was checked, too */
+    uint64_t record;  /* the place of its update in the ledger, from 0 */
+} weft_ledger_info;
+/* clang-format off */
+#define WEFT_LEDGER_INFO_INIT {sizeof(weft_ledger_info), 0, 0, 0, {0}, 0, 0}
+/* clang-format on */
+/**
+ * Ask the coordinator for the signed head of its ledger (a Merkle log after RFC 9162 of clients,
+ * rounds, accepted updates and versions), and check that it goes on from the newest head that this
+ * client has seen, and that the update of its newest receipt is in it. The head is then kept in the
+ * state folder. Blocks for one call (at most 20 s). Also on a client that only observes, beside one
+ * that runs.
+ * @param ret  or NULL.
+ * @return WEFT_OK; WEFT_E_AUTH history was rewritten or taken back, or the update is not in it, and
+ * err says which; WEFT_E_AGAIN the coordinator cannot be reached; WEFT_E_NOTFOUND not enrolled, or
+ * the coordinator does not know the update. Owner thread.
+ */
+WEFT_API WEFT_NODISCARD weft_status weft_client_check_ledger(const weft_client *client,
+                                                             weft_ledger_info *ret,
+                                                             weft_error *err);
+
 /** What one job asked of this client and what was contributed, newest last. */
 typedef struct weft_contribution {
     size_t size;
