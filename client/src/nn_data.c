@@ -199,7 +199,7 @@ static weft_status find_csv(weft_nn_data *data, const char *path, weft_err *err)
     weft_locator locator;
     char csv[PATH_MAX];
     WEFT_TRY(weft_locator_parse(&locator, path, err));
-    if (locator.digits ||
+    if (locator.digits || locator.window > 0 ||
         weft_data_find_csv(csv, sizeof csv, locator.path, WEFT_SPLIT_TRAIN, NULL) != WEFT_OK) {
         return WEFT_OK;
     }

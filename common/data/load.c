@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "data/locator.h"
+#include "data/text.h"
 
 weft_status weft_data_find_csv(char *out, size_t out_size, const char *path, weft_split split,
                                weft_err *err)
@@ -89,7 +90,11 @@ weft_status weft_data_load(weft_data **ret, const char *path, weft_split split,
         return weft_locator_draw(ret, &locator, split, a, err);
     }
     weft_data *data = NULL;
-    WEFT_TRY(load_path(&data, locator.path, split, schema, a, err));
+    if (locator.window > 0) {
+        WEFT_TRY(weft_text_load(&data, locator.path, locator.window, locator.stride, a, err));
+    } else {
+        WEFT_TRY(load_path(&data, locator.path, split, schema, a, err));
+    }
     const weft_status status = weft_locator_cut(&data, &locator, a, err);
     if (status != WEFT_OK) {
         weft_data_free(data);

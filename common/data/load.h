@@ -12,7 +12,7 @@
  * - a folder: IDX (train-*, t10k-*), else NPY (features.npy, labels.npy; test_*.npy), else CSV
  *   (train.csv or data.csv; test.csv; each also .gz)
  * - a file: CSV, whatever its name (the split is ignored)
- * - drawn digits, or a part of any of these: see locator.h
+ * - a text (the split is ignored), drawn digits, or a part of any of these: see locator.h
  * @param schema  for CSV; NULL: WEFT_E_INVALID where a CSV is found.
  * @return WEFT_E_NOTFOUND naming what was looked for (also when only the test split is missing);
  *         else as the readers.

@@ -13,6 +13,7 @@
 #define MAX_PARTS        100000U
 
 static const char digits_prefix[] = "digits:";
+static const char text_prefix[] = "text:";
 
 static weft_status bad_digits(const char *text, weft_err *err)
 {
@@ -63,6 +64,25 @@ static weft_status parse_part(weft_locator *l, const char *text, size_t *ret_siz
     return WEFT_OK;
 }
 
+/* "text:W:S:" at the start of a path, which is moved up. */
+static weft_status parse_text(weft_locator *l, weft_err *err)
+{
+    const char *window = l->path + sizeof text_prefix - 1;
+    const char *stride = strchr(window, ':');
+    const char *path = stride ? strchr(stride + 1, ':') : NULL;
+    if (!path || path[1] == '\0' ||
+        !weft_number_parse_u32(&l->window, window, (size_t)(stride - window),
+                               WEFT_MAX_TEXT_WINDOW) ||
+        !weft_number_parse_u32(&l->stride, stride + 1, (size_t)(path - stride - 1), UINT32_MAX) ||
+        l->window == 0 || l->stride == 0) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "%.100s is not text:WINDOW:STRIDE:PATH, with windows of 1 to %u characters",
+                  l->path, WEFT_MAX_TEXT_WINDOW);
+    }
+    memmove(l->path, path + 1, strlen(path));
+    return WEFT_OK;
+}
+
 weft_status weft_locator_parse(weft_locator *ret, const char *text, weft_err *err)
 {
     weft_locator l = {.path = ""};
@@ -77,6 +97,9 @@ weft_status weft_locator_parse(weft_locator *ret, const char *text, weft_err *er
         }
         memcpy(l.path, text, size);
         l.path[size] = '\0';
+        if (strncmp(l.path, text_prefix, sizeof text_prefix - 1) == 0) {
+            WEFT_TRY(parse_text(&l, err));
+        }
     }
     *ret = l;
     return WEFT_OK;
@@ -110,6 +133,46 @@ static void copy_example(weft_data *to, uint32_t at, const weft_data *from, uint
     }
 }
 
+/* Which of the whole's examples a locator's part has: *index is the caller's to free. Of a text all
+ * examples of every n_parts-th role, of other data its part of a shuffle. */
+static weft_status choose(uint32_t **ret_index, uint32_t *ret_n, const weft_data *whole,
+                          const weft_locator *locator, const weft_alloc *a, weft_err *err)
+{
+    uint32_t *index = weft_array(a, whole->n, sizeof *index);
+    if (!index) {
+        WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for the order of %u examples", whole->n);
+    }
+    uint32_t n = 0;
+    weft_partition *parts = NULL;
+    weft_status status = WEFT_OK;
+    if (locator->window == 0) {
+        status = weft_partition_iid(&parts, whole, locator->n_parts, PART_SEED, a, err);
+    }
+    for (uint32_t i = 0; i < whole->n && locator->window > 0; i++) {
+        if (whole->groups[i] % locator->n_parts == locator->part - 1) {
+            index[n++] = i;
+        }
+    }
+    if (parts) {
+        const weft_data_view view = weft_partition_view(parts, whole, locator->part - 1);
+        for (n = 0; n < view.n; n++) {
+            index[n] = weft_data_view_at(&view, n);
+        }
+        weft_partition_free(parts);
+    } else if (status == WEFT_OK && n == 0) {
+        status = weft_err_set(err, WEFT_E_INVALID, 0, __FILE__, __LINE__,
+                              "part %u of %u has no text: there are %u roles", locator->part,
+                              locator->n_parts, whole->n_groups);
+    }
+    if (status != WEFT_OK) {
+        weft_free(a, index);
+        return status;
+    }
+    *ret_index = index;
+    *ret_n = n;
+    return WEFT_OK;
+}
+
 weft_status weft_locator_cut(weft_data **data, const weft_locator *locator, const weft_alloc *a,
                              weft_err *err)
 {
@@ -117,16 +180,16 @@ weft_status weft_locator_cut(weft_data **data, const weft_locator *locator, cons
         return WEFT_OK;
     }
     const weft_data *whole = *data;
-    weft_partition *parts = NULL;
-    WEFT_TRY(weft_partition_iid(&parts, whole, locator->n_parts, PART_SEED, a, err));
-    const weft_data_view view = weft_partition_view(parts, whole, locator->part - 1);
+    uint32_t *index = NULL;
+    uint32_t n = 0;
     weft_data *part = NULL;
-    const weft_status status = weft_data_new(&part, view.n, whole->shape, whole->type,
-                                             whole->labels, whole->n_classes, a, err);
-    for (uint32_t i = 0; status == WEFT_OK && i < view.n; i++) {
-        copy_example(part, i, whole, weft_data_view_at(&view, i));
+    WEFT_TRY(choose(&index, &n, whole, locator, a, err));
+    const weft_status status =
+        weft_data_new(&part, n, whole->shape, whole->type, whole->labels, whole->n_classes, a, err);
+    for (uint32_t i = 0; status == WEFT_OK && i < n; i++) {
+        copy_example(part, i, whole, index[i]);
     }
-    weft_partition_free(parts);
+    weft_free(a, index);
     WEFT_TRY(status);
     weft_data_free(*data);
     *data = part;

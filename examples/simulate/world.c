@@ -6,6 +6,7 @@
 #include "config/job.h"
 #include "data/digits.h"
 #include "data/load.h"
+#include "data/locator.h"
 #include "model/spec.h"
 #include "secagg/terms.h"
 
@@ -77,16 +78,24 @@ static weft_status find_schema(weft_schema **ret, const sim_world *w, const sim_
     return WEFT_OK; /* images need none */
 }
 
+/* A lone file has no other split. */
+static bool is_lone_file(const char *path)
+{
+    struct stat st;
+    weft_locator locator;
+    const bool is_text = weft_locator_parse(&locator, path, NULL) == WEFT_OK && locator.window > 0;
+    return is_text || (stat(path, &st) == 0 && S_ISREG(st.st_mode));
+}
+
 static weft_status load_test(sim_world *w, const sim_options *o, const weft_schema *schema,
                              weft_err *err)
 {
     if (o->test) {
         return weft_data_load(&w->test, o->test, WEFT_SPLIT_TEST, schema, memory, err);
     }
-    struct stat st;
     weft_err quiet = WEFT_ERR_INIT;
     weft_status status = WEFT_E_NOTFOUND;
-    if (stat(o->data, &st) != 0 || !S_ISREG(st.st_mode)) { /* a lone file has no other split */
+    if (!is_lone_file(o->data)) {
         status = weft_data_load(&w->test, o->data, WEFT_SPLIT_TEST, schema, memory, &quiet);
     }
     if (status == WEFT_OK) {
