@@ -191,6 +191,12 @@ void weft_secagg_server_progress(const weft_secagg_server *s, uint32_t *ret_come
     *ret_expected = s->phase == WEFT_SECAGG_PHASE_ADVERTISE ? s->config.expected : expected;
 }
 
+bool weft_secagg_server_came(const weft_secagg_server *s, const char *client)
+{
+    const uint32_t i = weft_secagg_find(s, client);
+    return s->phase < WEFT_SECAGG_PHASE_SOLVE && i < s->n_members && s->members[i]->came[s->phase];
+}
+
 bool weft_secagg_server_ready(const weft_secagg_server *s)
 {
     uint32_t come = 0;

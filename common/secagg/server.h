@@ -96,6 +96,9 @@ bool weft_secagg_server_ready(const weft_secagg_server *s);
 void weft_secagg_server_progress(const weft_secagg_server *s, uint32_t *ret_come,
                                  uint32_t *ret_expected);
 
+/** Has this client done its part of the present phase? Of no phase from SOLVE on. */
+bool weft_secagg_server_came(const weft_secagg_server *s, const char *client);
+
 /**
  * Close the phase with those who have come: the next one begins, or the session fails (see
  * weft_secagg_server_failure; below a threshold nothing is asked of anybody).

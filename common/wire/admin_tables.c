@@ -202,13 +202,25 @@ static const weft_field assignment_info[] = {
     WEFT_ROW(weft_msg_assignment_info, n_examples, 5, U64, false, UINT64_MAX),
     WEFT_ROW(weft_msg_assignment_info, update_digest, 6, DIGEST, false, WEFT_DIGEST_BYTES),
     WEFT_ROW(weft_msg_assignment_info, task, 7, ENUM, false, WEFT_TASK_STATS),
+    WEFT_ROW(weft_msg_assignment_info, answered, 8, BOOL, false, 1),
 };
 WEFT_TABLE("AssignmentInfo", assignment_info, assignment_info, false, NULL);
+
+static const weft_field secure_info[] = {
+    WEFT_ROW(weft_msg_secure_info, phase, 1, LINE, false, KIND_BYTES),
+    WEFT_ROW(weft_msg_secure_info, answered, 2, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_msg_secure_info, expected, 3, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_msg_secure_info, clients, 4, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_msg_secure_info, neighbours, 5, U32, false, UINT32_MAX),
+    WEFT_ROW(weft_msg_secure_info, threshold, 6, U32, false, UINT32_MAX),
+};
+WEFT_TABLE("SecureInfo", secure_info, secure_info, false, NULL);
 
 static const weft_field get_round_reply[] = {
     WEFT_ROW_SUB(weft_msg_get_round_reply, round, 1, MESSAGE, true, round_info),
     WEFT_ROW_LIST(weft_msg_get_round_reply, assignments, 2, PAGE_ASSIGNMENTS, assignment_info),
     WEFT_ROW_LIST(weft_msg_get_round_reply, history, 3, PAGE_HISTORY, status_change),
+    WEFT_ROW_SUB(weft_msg_get_round_reply, secure, 4, MESSAGE, false, secure_info),
 };
 WEFT_TABLE("GetRoundReply", get_round_reply, get_round_reply, true, NULL);
 

@@ -318,7 +318,17 @@ typedef struct weft_msg_assignment_info {
     uint64_t n_examples;
     weft_view update_digest; /* 32 or 0 */
     weft_task task;
+    bool answered; /* the present phase of the round's secure session */
 } weft_msg_assignment_info;
+
+typedef struct weft_msg_secure_info {
+    const char *phase; /* weft_secagg_phase_name */
+    uint32_t answered; /* so many have done their part of it */
+    uint32_t expected; /* of so many that it waits for */
+    uint32_t clients;  /* of the roster, with k and t; 0 in "advertise" */
+    uint32_t neighbours;
+    uint32_t threshold;
+} weft_msg_secure_info;
 
 typedef struct weft_msg_get_round_reply {
     const weft_msg_round_info *round;
@@ -326,6 +336,7 @@ typedef struct weft_msg_get_round_reply {
     size_t n_assignments;
     const weft_msg_status_change *history;
     size_t n_history;
+    const weft_msg_secure_info *secure; /* while a secure session is open, or NULL */
 } weft_msg_get_round_reply;
 
 typedef struct weft_msg_model_info {

@@ -65,6 +65,7 @@
     X(list_rounds_request, LIST_ROUNDS_REQUEST)                                                    \
     X(list_rounds_reply, LIST_ROUNDS_REPLY)                                                        \
     X(get_round_request, GET_ROUND_REQUEST)                                                        \
+    X(secure_info, SECURE_INFO)                                                                    \
     X(assignment_info, ASSIGNMENT_INFO)                                                            \
     X(get_round_reply, GET_ROUND_REPLY)                                                            \
     X(model_info, MODEL_INFO)                                                                      \

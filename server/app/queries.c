@@ -202,6 +202,8 @@ typedef struct assignments {
     weft_msg_assignment_info *items; /* [PAGE_ASSIGNMENTS] */
     size_t n;
     uint64_t after;
+    const weft_secagg_server *machine; /* of the open secure session, or NULL */
+    weft_task task;                    /* that it sums */
 } assignments;
 
 static weft_status add_assignment(void *arg, const weft_assignment_row *row, weft_err *err)
@@ -215,8 +217,36 @@ static weft_status add_assignment(void *arg, const weft_assignment_row *row, wef
         WEFT_FAIL(err, WEFT_E_NOMEM, "the coordinator has no memory");
     }
     *copy = *row;
-    weft_view_assignment(&a->items[a->n++], copy);
+    weft_msg_assignment_info *item = &a->items[a->n++];
+    weft_view_assignment(item, copy);
+    item->answered =
+        a->machine && item->task == a->task && weft_secagg_server_came(a->machine, item->client);
     return WEFT_OK;
+}
+
+/* The secure session of this very attempt, while it is open. */
+static void find_session(assignments *a, const weft_daemon *d, const weft_job_row *row,
+                         const weft_msg_round_info *info)
+{
+    const weft_round_row *open = weft_core_open_round(d->core, row->job_id);
+    const weft_secure_session *session = weft_core_secure(d->core, row->job_id);
+    const bool here =
+        open && session && open->round == info->round && open->attempt == info->attempt;
+    if (here) {
+        a->machine = weft_secure_session_machine(session);
+        a->task = open->state == WEFT_ROUND_EVALUATING ? WEFT_TASK_EVALUATE : row->def->task;
+    }
+}
+
+static void view_session(weft_msg_secure_info *out, const weft_secagg_server *machine)
+{
+    const weft_secagg_params *params = weft_secagg_server_params(machine);
+    memset(out, 0, sizeof *out);
+    out->phase = weft_secagg_phase_name(weft_secagg_server_phase(machine));
+    weft_secagg_server_progress(machine, &out->answered, &out->expected);
+    out->clients = params->n;
+    out->neighbours = params->k;
+    out->threshold = params->t;
 }
 
 static weft_status get_round(weft_daemon *d, weft_rpc_call *call, weft_arena *arena, weft_err *err)
@@ -228,8 +258,10 @@ static weft_status get_round(weft_daemon *d, weft_rpc_call *call, weft_arena *ar
         return WEFT_E_NOTFOUND;
     }
     rounds r = {arena, row->def, &info, 0, 1};
-    assignments a = {arena, weft_arena_take(arena, PAGE_ASSIGNMENTS, sizeof *a.items), 0,
-                     request->after_assignment};
+    assignments a = {.arena = arena,
+                     .items = weft_arena_take(arena, PAGE_ASSIGNMENTS, sizeof *a.items),
+                     .after = request->after_assignment};
+    weft_msg_secure_info secure;
     history h = {arena, weft_arena_take(arena, PAGE_HISTORY, sizeof *h.items), 0, true};
     if (!a.items || !h.items) {
         WEFT_FAIL(err, WEFT_E_NOMEM, "the coordinator has no memory");
@@ -242,6 +274,10 @@ static weft_status get_round(weft_daemon *d, weft_rpc_call *call, weft_arena *ar
                   request->round, row->round);
     }
     WEFT_TRY(found);
+    find_session(&a, d, row, &info);
+    if (a.machine) {
+        view_session(&secure, a.machine);
+    }
     WEFT_TRY(weft_store_assignments(d->store, row->job_id, info.round, info.attempt, add_assignment,
                                     &a, err));
     WEFT_TRY(weft_store_round_history(d->store, row->job_id, info.round, info.attempt, add_change,
@@ -250,7 +286,8 @@ static weft_status get_round(weft_daemon *d, weft_rpc_call *call, weft_arena *ar
                                             .assignments = a.items,
                                             .n_assignments = a.n,
                                             .history = h.items,
-                                            .n_history = h.n};
+                                            .n_history = h.n,
+                                            .secure = a.machine ? &secure : NULL};
     weft_rpc_reply(call, WEFT_MSG_GET_ROUND_REPLY, &reply);
     return WEFT_OK;
 }

@@ -202,6 +202,7 @@ void cli_progress_end(cli_progress *p);
 
 json_t *cli_json_job(const weft_msg_job_info *job);
 json_t *cli_json_round(const weft_msg_round_info *round);
+json_t *cli_json_secure(const weft_msg_secure_info *secure);
 json_t *cli_json_assignment(const weft_msg_assignment_info *assignment);
 json_t *cli_json_model(const weft_msg_model_info *model, bool with_texts);
 json_t *cli_json_client(const weft_msg_client_info *client);

@@ -86,11 +86,18 @@ static const char *task_name(weft_task task)
 
 json_t *cli_json_assignment(const weft_msg_assignment_info *a)
 {
-    return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "assignment_id",
+    return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:b}", "assignment_id",
                      number(a->assignment_id), "client", text(a->client), "task",
                      task_name(a->task), "state", text(a->state), "reason", text(a->reason),
                      "n_examples", number(a->n_examples), "update_digest",
-                     cli_json_digest(a->update_digest));
+                     cli_json_digest(a->update_digest), "answered", a->answered);
+}
+
+json_t *cli_json_secure(const weft_msg_secure_info *s)
+{
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "phase", text(s->phase), "answered",
+                     number(s->answered), "expected", number(s->expected), "clients",
+                     number(s->clients), "k", number(s->neighbours), "t", number(s->threshold));
 }
 
 json_t *cli_json_model(const weft_msg_model_info *model, bool with_texts)

@@ -118,6 +118,20 @@ static void print_round(const weft_msg_round_info *r)
     print_metrics_field("central", &r->central_metrics);
 }
 
+/* Where the round's secure session stands. */
+static void print_session(const weft_msg_secure_info *s)
+{
+    if (!s) {
+        return;
+    }
+    cli_field("secure", "phase %s: %u of %u clients have answered", s->phase, s->answered,
+              s->expected);
+    if (s->clients > 0) {
+        cli_field("", "%u clients, %u neighbours each (k), %u must answer (t)", s->clients,
+                  s->neighbours, s->threshold);
+    }
+}
+
 static weft_status add_assignment(cli_table *t, const weft_msg_assignment_info *a, weft_err *err)
 {
     if (!cli_is_text(t->c)) {
@@ -129,7 +143,7 @@ static weft_status add_assignment(cli_table *t, const weft_msg_assignment_info *
                                  a->task == WEFT_TASK_EVALUATE ? "evaluate"
                                  : a->task == WEFT_TASK_STATS  ? "stats"
                                                                : "train",
-                                 a->state,
+                                 a->answered ? "answered" : a->state,
                                  cli_count(examples, a->n_examples),
                                  cli_digest(digest, a->update_digest),
                                  a->reason};
@@ -162,11 +176,15 @@ static weft_status show_page(cli *c, cli_table *t, uint32_t round, uint64_t *aft
     if (*after == 0 && answer.round) {
         if (cli_is_text(c)) {
             print_round(answer.round);
+            print_session(answer.secure);
             printf("\n");
         } else {
             *ret = cli_json_round(answer.round);
             json_object_set_new(*ret, "history",
                                 cli_json_history(answer.history, answer.n_history));
+            if (answer.secure) {
+                json_object_set_new(*ret, "secure", cli_json_secure(answer.secure));
+            }
         }
     }
     for (size_t i = 0; status == WEFT_OK && i < answer.n_assignments; i++) {

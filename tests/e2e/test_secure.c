@@ -172,6 +172,27 @@ static void wait_advertised(int n)
     fail_msg("%d clients did not advertise", n);
 }
 
+/* What the operator sees meanwhile: the phase, and who is waited for. */
+static void check_shown(const char *phase, json_int_t answered, const char *waited_for)
+{
+    json_t *round = FED_JSON(&f, "round", "show", "digits", "1");
+    const json_t *secure = json_object_get(round, "secure");
+    assert_non_null(secure);
+    assert_string_equal(fed_string(secure, "phase"), phase);
+    assert_int_equal(fed_int(secure, "answered"), answered);
+    assert_int_equal(fed_int(secure, "expected"), N);
+    const json_t *list = json_object_get(round, "assignments");
+    assert_int_equal(json_array_size(list), N);
+    for (size_t i = 0; i < N; i++) {
+        const json_t *a = json_array_get(list, i);
+        const bool waited = strcmp(fed_string(a, "client"), waited_for) == 0;
+        assert_int_equal(json_is_true(json_object_get(a, "answered")), !waited);
+    }
+    json_decref(round);
+    const fed_proc *p = FED_WEFT(&f, 0, "round", "show", "digits", "1");
+    assert_non_null(strstr(p->text[0].data, "phase advertise: 5 of 6 clients have answered"));
+}
+
 /* Takes a second or more: time enough to freeze the client in the middle. */
 #define SLOW_EPOCHS 40
 #define SLOW_DATA   "digits=digits:9:20000"
@@ -186,6 +207,7 @@ static void test_secure__kill_9_of_a_client_the_round_goes_on(void **state)
     fed_wait(&f, clients[N - 1], "event=assigned job=digits round=1");
     fed_kill(&f, clients[N - 1], SIGSTOP);
     wait_advertised(N - 1);
+    check_shown("advertise", N - 1, "c5");
     fed_kill(&f, clients[0], SIGKILL);
     assert_int_equal(fed_wait_end(&f, clients[0]), 128 + SIGKILL);
     fed_kill(&f, clients[N - 1], SIGCONT);

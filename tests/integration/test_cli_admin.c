@@ -527,8 +527,9 @@ static void test_round_list_and_show(void **state)
                                         .reason = "",
                                         .n_examples = 600,
                                         .task = WEFT_TASK_TRAIN};
-    const weft_msg_get_round_reply reply = {&rounds[0], &a, 1, NULL, 0};
-    const weft_msg_get_round_reply last = {&rounds[0], NULL, 0, NULL, 0};
+    const weft_msg_secure_info secure = {"mask", 3, 5, 6, 5, 4};
+    const weft_msg_get_round_reply reply = {&rounds[0], &a, 1, NULL, 0, &secure};
+    const weft_msg_get_round_reply last = {&rounds[0], NULL, 0, NULL, 0, NULL};
     for (int i = 0; i < 2; i++) {
         admin_says(&coordinator, WEFT_METHOD_GET_ROUND, WEFT_MSG_GET_ROUND_REPLY, &reply);
         admin_says(&coordinator, WEFT_METHOD_GET_ROUND, WEFT_MSG_GET_ROUND_REPLY, &last);
@@ -537,6 +538,8 @@ static void test_round_list_and_show(void **state)
     assert_done(e);
     assert_says(e->out, "clients         5 were there, 4 asked, 4 accepted with 2,400 examples");
     assert_says(e->out, "alice   train  accepted  600");
+    assert_says(e->out, "secure          phase mask: 3 of 5 clients have answered");
+    assert_says(e->out, "6 clients, 5 neighbours each (k), 4 must answer (t)");
     json_t *object = json_of(RUN("round", "show", "digits", "1", "--format", "jsonl"));
     assert_int_equal(json_array_size(json_object_get(object, "assignments")), 1);
     json_decref(object);
