@@ -13,7 +13,7 @@ enum { SMALL_BYTES = 2048, ADDRESS_BYTES = 255 };
 #define MAX_TIME_MS UINT64_C(31622400000)
 /* a ledger's: common/ledger/merkle.h */
 #define MAX_RECORDS     (UINT64_C(1) << 62)
-#define MAX_PROOF_BYTES (64U * WEFT_DIGEST_BYTES)
+#define MAX_PROOF_BYTES (UINT64_C(64) * WEFT_DIGEST_BYTES)
 
 static const char *const optimizers[] = {"sgd", "adam"};
 static const char *const numerics[] = {"portable"};

@@ -35,7 +35,7 @@ ROOMS = {
     "server/store": COMMON - {"rt", "wire", "nn"} | {"core", "store"},
     "server/rpc": COMMON - {"nn"} | SERVER_LOW | {"rpc", "store", "auth"},
     "server/eval": COMMON - {"rt", "wire"} | {"core", "eval"},
-    "server/auth": L1 | {"core", "auth"},
+    "server/auth": L1 | {"ledger", "core", "auth"},
     "server/config": L2 | {"core", "config"},
     "server/app": COMMON | SERVER | {"app"},
     "server/cli": COMMON | SERVER | {"cli"},

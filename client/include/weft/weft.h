@@ -335,8 +335,8 @@ typedef struct weft_ledger_info {
  * that runs.
  * @param ret  or NULL.
  * @return WEFT_OK; WEFT_E_AUTH history was rewritten or taken back, or the update is not in it, and
- * err says which; WEFT_E_AGAIN the coordinator cannot be reached; WEFT_E_NOTFOUND not enrolled, or
- * the coordinator does not know the update. Owner thread.
+ * err says which; WEFT_E_AGAIN the coordinator cannot be reached; WEFT_E_NOTFOUND not enrolled.
+ * Owner thread.
  */
 WEFT_API WEFT_NODISCARD weft_status weft_client_check_ledger(const weft_client *client,
                                                              weft_ledger_info *ret,
