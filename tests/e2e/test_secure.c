@@ -32,23 +32,24 @@ static int tear_down(void **state)
 static void submit(uint32_t epochs, const char *phase_deadline, const char *rest)
 {
     char text[1024];
-    const int n = snprintf(text, sizeof text,
-                           "name: digits\n"
-                           "dataset: digits\n"
-                           "model: |\n"
-                           "  input 28x28x1\n"
-                           "  flatten\n"
-                           "  dense units=10\n"
-                           "  loss softmax_cross_entropy\n"
-                           "train: {learning_rate: 0.1, batch_size: 16, epochs: %u,\n"
-                           "  schedule: cosine, schedule_rounds: 9, schedule_factor: 0.5,\n"
-                           "  warmup_rounds: 0.5, clip_gradient: 3, early_stop: 9000,\n"
-                           "  augment_shift: 1, augment_crop: 1}\n"
-                           "round: {target: 6, minimum: 3, over_selection: 1, selection_window: 1m}\n"
-                           "aggregation: {clip_norm: 10, max_examples: 20000}\n"
-                           "secure: {phase_deadline: %s}\n"
-                           "%s",
-                           (unsigned)epochs, phase_deadline, rest);
+    const int n =
+        snprintf(text, sizeof text,
+                 "name: digits\n"
+                 "dataset: digits\n"
+                 "model: |\n"
+                 "  input 28x28x1\n"
+                 "  flatten\n"
+                 "  dense units=10\n"
+                 "  loss softmax_cross_entropy\n"
+                 "train: {learning_rate: 0.1, batch_size: 16, epochs: %u,\n"
+                 "  schedule: cosine, schedule_rounds: 9, schedule_factor: 0.5,\n"
+                 "  warmup_rounds: 0.5, clip_gradient: 3, early_stop: 9000,\n"
+                 "  augment_shift: 1, augment_crop: 1}\n"
+                 "round: {target: 6, minimum: 3, over_selection: 1, selection_window: 1m}\n"
+                 "aggregation: {clip_norm: 10, max_examples: 20000}\n"
+                 "secure: {phase_deadline: %s}\n"
+                 "%s",
+                 (unsigned)epochs, phase_deadline, rest);
     assert_in_range(n, 1, sizeof text - 1);
     fed_write(&f, "digits.yaml", text);
     FED_WEFT(&f, 0, "job", "submit", fed_path(&f, "digits.yaml"));
