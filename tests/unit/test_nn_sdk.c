@@ -358,6 +358,53 @@ static void test_trainer__follows_the_schedule_of_the_round(void **state)
     weft_nn_data_close(data);
 }
 
+/* A client's text is windows of characters, which a task with an embedding trains on. */
+static void test_data_open__a_text_for_an_lstm(void **state)
+{
+    (void)state;
+    static const char spec[] = "input tokens=5 vocab=97\nembedding dims=6\nlstm units=12\nlast\n"
+                               "dense units=97\nloss softmax_cross_entropy\n";
+    static const char text[] = "A:\nto be or not to be\n\nB:\nto be or not to be or not\n";
+    char *dir = test_dir_new();
+    char path[512];
+    char locator[600];
+    (void)snprintf(path, sizeof path, "%s/play.txt", dir); /* fits, as the next */
+    (void)snprintf(locator, sizeof locator, "text:5:1:%s#2/2", path);
+    assert_ok(weft_file_write(path, text, sizeof text - 1, 0600, &assert_err));
+    weft_nn_data *data = NULL;
+    assert_api_ok(weft_nn_data_open(&data, locator, NULL, NULL, &api_error));
+    assert_int_equal(weft_nn_data_n_train(data) + weft_nn_data_n_held_out(data), 25);
+    weft_task_info task = task_of(WEFT_TASK_KIND_TRAIN);
+    uint64_t n_params = 0;
+    uint32_t n_inputs = 0;
+    uint32_t n_outputs = 0;
+    assert_api_ok(weft_nn_shape(spec, &n_params, &n_inputs, &n_outputs, &api_error));
+    float *w = calloc((size_t)n_params, sizeof *w);
+    assert_non_null(w);
+    weft_spec *parsed = NULL;
+    weft_layout *layout = NULL;
+    assert_ok(weft_spec_parse(&parsed, spec, strlen(spec), &weft_alloc_std, &assert_err));
+    assert_ok(weft_layout_new(&layout, parsed, &weft_alloc_std, &assert_err));
+    weft_layout_init_weights(w, layout, parsed, 1);
+    weft_layout_free(layout);
+    weft_spec_free(parsed);
+    task.model_spec = spec;
+    task.n_params = (size_t)n_params;
+    task.optimizer = "adam";
+    task.learning_rate = 0.02;
+    task.beta1 = 0.9;
+    task.beta2 = 0.999;
+    task.epochs = 60;
+    weft_task_result r;
+    char message[256];
+    assert_int_equal(run(data, &task, w, &r, message), WEFT_OK);
+    assert_int_equal(r.n_examples, weft_nn_data_n_train(data));
+    assert_true(metric(&r, "accuracy") > 0.9);
+    free(w);
+    weft_nn_data_close(data);
+    test_dir_done(dir);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static const char plain_schema[] = "column a numeric\ncolumn b numeric\ntarget above classes=2\n";
@@ -628,6 +675,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trainer__follows_the_schedule_of_the_round),
+        cmocka_unit_test(test_data_open__a_text_for_an_lstm),
         cmocka_unit_test(test_trainer__trains_and_evaluates_on_what_was_held_out),
         cmocka_unit_test(test_data_from_arrays__splits_by_seed_without_overlap),
         cmocka_unit_test(test_data_from_arrays__refuses_what_is_no_data_set),
