@@ -58,6 +58,9 @@ static const struct model_case {
      "conv2d filters=24 kernel=1 groups=3\nadd one\nrelu\nmaxpool size=2\nlayernorm\nsilu\n"
      "leaky_relu slope=0.1\nglobalavgpool\ndense units=5\nloss softmax_cross_entropy\n",
      WEFT_OPTIMIZER_SGD, 0.9, UINT64_C(0x6f1285f56c28a34e)},
+    {"input tokens=288 vocab=9\nembedding dims=5\ngru units=7\nlast\ndense units=5\n"
+     "loss softmax_cross_entropy weights=1,2,0.5,1,3\n",
+     WEFT_OPTIMIZER_ADAM, 0.0, UINT64_C(0x08c140d9f32da92a)},
 };
 
 static weft_arrays drawn_examples(void)
@@ -83,6 +86,18 @@ static void free_examples(weft_arrays *a)
     free((void *)(uintptr_t)a->labels);
 }
 
+/* The features as whole numbers below vocab; the caller's. */
+static float *tokens_of(const weft_arrays *arrays, uint32_t vocab)
+{
+    const size_t n = (size_t)arrays->n_examples * arrays->n_features;
+    float *tokens = calloc(n, sizeof *tokens);
+    assert_non_null(tokens);
+    for (size_t i = 0; i < n; i++) {
+        tokens[i] = (float)(uint32_t)(0.5F * (arrays->features[i] + 1.0F) * (float)vocab);
+    }
+    return tokens;
+}
+
 /* Trains from the same start; the weights are the caller's. */
 static float *trained(const struct model_case *model, const weft_net_options *options,
                       const weft_arrays *arrays, size_t *ret_n)
@@ -92,7 +107,8 @@ static float *trained(const struct model_case *model, const weft_net_options *op
     weft_trainer_state *state = NULL;
     weft_train_result result;
     weft_plan plan = WEFT_PLAN_INIT;
-    const weft_batch_source source = weft_arrays_source(arrays);
+    float *tokens = NULL;
+    weft_arrays taken = *arrays;
     plan.numerics = WEFT_NUMERICS_PORTABLE;
     plan.optimizer = model->optimizer;
     plan.momentum = model->momentum;
@@ -101,6 +117,10 @@ static float *trained(const struct model_case *model, const weft_net_options *op
     plan.epochs = 2;
     assert_ok(
         weft_spec_parse(&spec, model->text, strlen(model->text), &weft_alloc_std, &assert_err));
+    if (spec->vocab > 0) {
+        taken.features = tokens = tokens_of(arrays, spec->vocab);
+    }
+    const weft_batch_source source = weft_arrays_source(&taken);
     assert_ok(weft_layout_new(&layout, spec, &weft_alloc_std, &assert_err));
     assert_ok(weft_trainer_state_new(&state, spec, options, &weft_alloc_std, &assert_err));
     *ret_n = (size_t)layout->n_params;
@@ -111,6 +131,7 @@ static float *trained(const struct model_case *model, const weft_net_options *op
     weft_trainer_state_free(state);
     weft_layout_free(layout);
     weft_spec_free(spec);
+    free(tokens);
     return w;
 }
 
