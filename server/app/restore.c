@@ -91,9 +91,34 @@ static weft_status restore_round(void *arg, const weft_round_row *row, weft_err 
     return weft_core_restore_round(((weft_daemon *)arg)->core, row, err);
 }
 
+/* After a reboot an update that was not synced (durability: round) may have holes. It is not
+ * folded: without it the round fails openly, and is tried again. */
+static weft_status check_spooled(weft_daemon *d, const weft_assignment_row *row, weft_err *err)
+{
+    uint8_t digest[WEFT_SHA256_BYTES];
+    weft_view view;
+    weft_err none = WEFT_ERR_INIT;
+    if (!weft_spool_rebooted(d->spool) || row->state != WEFT_ASSIGNMENT_ACCEPTED ||
+        weft_spool_map(&view, d->spool, row->assignment_id, &none) != WEFT_OK) {
+        return WEFT_OK; /* what is missing is told when it is folded */
+    }
+    const weft_status status = weft_sha256(digest, view.data, view.size, err);
+    weft_spool_unmap(&view);
+    WEFT_TRY(status);
+    if (memcmp(digest, row->update_digest, sizeof digest) == 0) {
+        return WEFT_OK;
+    }
+    weft_log_line(d->log, WEFT_LOG_WARN,
+                  "event=update_lost assignment=%" PRIu64 " client=%s round=%u reason=\"its bytes "
+                  "did not survive the reboot\"",
+                  row->assignment_id, row->client, row->round);
+    return weft_spool_drop(d->spool, row->assignment_id, err);
+}
+
 static weft_status restore_assignment(void *arg, const weft_assignment_row *row, weft_err *err)
 {
     weft_daemon *d = arg;
+    WEFT_TRY(check_spooled(d, row, err));
     WEFT_TRY(weft_core_restore_assignment(d->core, row, err));
     weft_daemon_note(d, row);
     return WEFT_OK;

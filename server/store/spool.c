@@ -183,6 +183,7 @@ static weft_status check_boot(weft_spool *spool, const char *dir, weft_err *err)
     if (same) {
         return WEFT_OK;
     }
+    spool->rebooted = true;
     WEFT_TRY(each_file(spool, drop_part, spool, err));
     return weft_file_write(path, now, strlen(now), 0600, err);
 }
@@ -230,6 +231,11 @@ void weft_spool_close(weft_spool *spool)
         (void)pthread_mutex_destroy(&spool->lock); /* nobody holds it: the caller's contract */
     }
     weft_free(spool->alloc, spool);
+}
+
+bool weft_spool_rebooted(const weft_spool *spool)
+{
+    return spool->rebooted;
 }
 
 /* ---- looking, dropping ----------------------------------------------------------------------- */

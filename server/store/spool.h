@@ -79,6 +79,10 @@ void weft_spool_unmap(weft_view *view);
  */
 void weft_spool_unload(const weft_view *view, size_t from, size_t n);
 
+/** Has the machine started anew since the spool was last open? Complete uploads that were not
+ * synced may have holes then. */
+bool weft_spool_rebooted(const weft_spool *spool);
+
 /** Forget what is held of an assignment; nothing held is fine. A running upload is cut off. */
 WEFT_NODISCARD weft_status weft_spool_drop(weft_spool *spool, uint64_t assignment_id,
                                            weft_err *err);

@@ -28,6 +28,7 @@ struct weft_spool {
     pthread_mutex_t lock;
     weft_spool_entry *buckets[WEFT_SPOOL_BUCKETS]; /* guarded by lock */
     bool ready;                                    /* the lock exists */
+    bool rebooted;                                 /* since the folder was last open */
 };
 
 typedef struct weft_spool_name {

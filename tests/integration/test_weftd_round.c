@@ -6,6 +6,9 @@
  */
 #include "weftd_fixture.h"
 
+#include "base/file.h"
+
+#include <fcntl.h>
 #include <math.h>
 #include <poll.h>
 #include <stdio.h>
@@ -499,9 +502,27 @@ static void both_check_in(federation *f, waiting *held, weft_msg_assignment *to_
 }
 
 /* As a restored backup finds it: rows of accepted updates, and no spool. */
-static void test_round__whose_updates_are_gone_fails_and_is_tried_again(void **state)
+static void remove_update(const federation *f, const char *path)
 {
-    (void)state;
+    (void)f;
+    assert_int_equal(unlink(path), 0);
+}
+
+/* As a power cut may leave an update that nobody synced: of the right size, with a hole. */
+static void punch_update(const federation *f, const char *path)
+{
+    static const char hole[8] = {0};
+    char boot[600];
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, hole, sizeof hole, 0), sizeof hole);
+    assert_int_equal(close(fd), 0);
+    (void)snprintf(boot, sizeof boot, "%s/coord/data/spool/boot", f->w.dir); /* fits: short */
+    assert_ok(weft_file_write(boot, "another boot\n", 13, 0600, &assert_err));
+}
+
+static void round_that_loses(void (*lose)(const federation *f, const char *path))
+{
     federation f;
     answer b;
     weft_msg_assignment to_a;
@@ -516,7 +537,7 @@ static void test_round__whose_updates_are_gone_fails_and_is_tried_again(void **s
     weftd_kill(&f.w);
     (void)snprintf(path, sizeof path, "%s/coord/data/spool/%llu.upd", f.w.dir,
                    (unsigned long long)to_a.assignment_id); /* fits: short */
-    assert_int_equal(unlink(path), 0);
+    lose(&f, path);
     weftd_restart(&f.w, NULL);
     reconnect(&f);
     contribute(&f.w, &f.b, &to_b, 1.0F, 10);
@@ -538,6 +559,18 @@ static void test_round__whose_updates_are_gone_fails_and_is_tried_again(void **s
     assert_int_equal(rounds.rounds[1].attempt, 2);
     answer_done(&b);
     end(&f);
+}
+
+static void test_round__whose_updates_are_gone_fails_and_is_tried_again(void **state)
+{
+    (void)state;
+    round_that_loses(remove_update);
+}
+
+static void test_round__whose_update_has_a_hole_after_a_reboot_is_tried_again(void **state)
+{
+    (void)state;
+    round_that_loses(punch_update);
 }
 
 static void test_round__survives_a_kill_after_the_receipts(void **state)
@@ -676,6 +709,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_submit__is_not_for_others),
         cmocka_unit_test(test_round__survives_a_kill_after_the_receipts),
         cmocka_unit_test(test_round__whose_updates_are_gone_fails_and_is_tried_again),
+        cmocka_unit_test(test_round__whose_update_has_a_hole_after_a_reboot_is_tried_again),
         cmocka_unit_test(test_abandon__frees_the_assignment),
         cmocka_unit_test(test_submit__is_taken_after_the_lease_while_the_round_goes_on),
     };
