@@ -6,6 +6,7 @@
 #include "fed.h"
 
 #include "base/clock.h"
+#include "store/ledger.h"
 #include "store/store.h"
 
 #include <glob.h>
@@ -84,7 +85,8 @@ static void no_finding(void *arg, const char *text)
     fail_msg("%s", text);
 }
 
-/* The coordinator's directory holds what it should, down to the bytes of every model. */
+/* The coordinator's directory holds what it should, down to the bytes of every model; and its
+ * ledger has it all on record. */
 static void check_store(void)
 {
     char dir[PATH_MAX];
@@ -92,6 +94,8 @@ static void check_store(void)
     (void)snprintf(dir, sizeof dir, "%s/weftd/data", f.dir); /* short */
     assert_ok(
         weft_store_check(dir, true, no_finding, NULL, &findings, &weft_alloc_std, &assert_err));
+    assert_ok(weft_store_ledger_verify(dir, NULL, 0, no_finding, NULL, &findings, NULL,
+                                       &weft_alloc_std, &assert_err));
 }
 
 /* Every client's part of a round was accepted, once. */

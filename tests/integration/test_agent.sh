@@ -80,7 +80,7 @@ wait_rounds() { # JOB N
 }
 
 # ---- the command line ---------------------------------------------------------------------------------
-expect 64 'enrol, run, status or history' "$client"
+expect 64 'enrol, run, status, history or verify-receipt' "$client"
 expect 64 'state DIR is missing' "$client" run --data a=b
 expect 64 'data NAME=PATH is missing' "$client" run --state "$root/x"
 expect 64 'wants NAME=PATH' "$client" run --state "$root/x" --data nothing
