@@ -7,7 +7,7 @@
 #include "client_priv.h"
 
 #include "base/file.h"
-#include "ledger/head.h"
+#include "wire/head.h"
 #include "wire/methods.h"
 #include "wire/wire.h"
 
@@ -45,15 +45,6 @@ static weft_status take_proof(weft_merkle_proof *ret, weft_view bytes, weft_err 
     return WEFT_OK;
 }
 
-static void take_head(weft_tree_head *ret, const weft_msg_ledger_reply *msg)
-{
-    (void)snprintf(ret->federation, sizeof ret->federation, "%s", msg->federation); /* decoded */
-    ret->size = msg->size;
-    memcpy(ret->root, msg->root.data, sizeof ret->root);
-    ret->unix_ms = msg->unix_ms;
-    memcpy(ret->signature, msg->signature.data, sizeof ret->signature);
-}
-
 static weft_status decode(inquiry *q, weft_tree_head *head, bool proofs, const weft_buf *bytes,
                           weft_err *err)
 {
@@ -62,7 +53,7 @@ static weft_status decode(inquiry *q, weft_tree_head *head, bool proofs, const w
     weft_wire_arena_init(&arena, WEFT_MSG_LEDGER_REPLY, q->client->alloc);
     weft_status status = weft_msg_ledger_reply_decode(&msg, bytes->data, bytes->size, &arena, err);
     if (status == WEFT_OK) {
-        take_head(head, &msg);
+        weft_head_from_reply(head, &msg);
         q->index = msg.leaf_index;
     }
     if (status == WEFT_OK && proofs) {
@@ -102,11 +93,7 @@ static weft_status keep_head(const inquiry *q, weft_err *err)
 {
     char path[PATH_MAX];
     weft_buf bytes;
-    const weft_msg_ledger_reply msg = {.federation = q->head.federation,
-                                       .size = q->head.size,
-                                       .root = {q->head.root, sizeof q->head.root},
-                                       .unix_ms = q->head.unix_ms,
-                                       .signature = {q->head.signature, sizeof q->head.signature}};
+    const weft_msg_ledger_reply msg = weft_head_to_reply(&q->head);
     WEFT_TRY(weft_outbox_path(q->client->outbox, path, sizeof path, HEAD_FILE, err));
     weft_buf_init(&bytes, q->client->alloc, WEFT_MAX_CONTROL_BYTES);
     weft_status status = weft_msg_ledger_reply_encode(&bytes, &msg, err);

@@ -5,6 +5,7 @@
 #include "app/daemon.h"
 
 #include "store/ledger.h"
+#include "wire/head.h"
 
 #include <stdio.h>
 
@@ -43,14 +44,10 @@ weft_status weft_ledger_answer(weft_daemon *d, weft_rpc_call *call, weft_arena *
             return status;
         }
     }
-    const weft_msg_ledger_reply reply = {.federation = head.federation,
-                                         .size = head.size,
-                                         .root = {head.root, sizeof head.root},
-                                         .unix_ms = head.unix_ms,
-                                         .signature = {head.signature, sizeof head.signature},
-                                         .consistency = view(&consistency),
-                                         .leaf_index = index,
-                                         .inclusion = view(&inclusion)};
+    weft_msg_ledger_reply reply = weft_head_to_reply(&head);
+    reply.consistency = view(&consistency);
+    reply.leaf_index = index;
+    reply.inclusion = view(&inclusion);
     weft_rpc_reply(call, WEFT_MSG_LEDGER_REPLY, &reply);
     return WEFT_OK;
 }

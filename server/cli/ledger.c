@@ -6,6 +6,7 @@
 #include "config/server.h"
 #include "crypto/hash.h"
 #include "store/ledger.h"
+#include "wire/head.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -47,11 +48,7 @@ static weft_status decode_head(weft_tree_head *ret, const weft_buf *bytes, weft_
     const weft_status status =
         weft_msg_ledger_reply_decode(&msg, bytes->data, bytes->size, &arena, err);
     if (status == WEFT_OK) {
-        (void)snprintf(ret->federation, sizeof ret->federation, "%s", msg.federation);
-        ret->size = msg.size;
-        memcpy(ret->root, msg.root.data, sizeof ret->root);
-        ret->unix_ms = msg.unix_ms;
-        memcpy(ret->signature, msg.signature.data, sizeof ret->signature);
+        weft_head_from_reply(ret, &msg);
     }
     weft_arena_done(&arena);
     return status;

@@ -2,18 +2,14 @@
 /* A data directory's ledger, read in one snapshot: exported, or checked to the last byte. */
 #include "store/ledger.h"
 
-#include "base/file.h"
 #include "store/ledger_priv.h"
 #include "store/schema_priv.h"
 #include "store/store_priv.h"
 
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#define BUSY_TIMEOUT_MS 5000U
 /* A ledger that is broken from some record on need not say so for each. */
 enum { MAX_FINDINGS = 200 };
 
@@ -43,13 +39,7 @@ static void finding(ledger_check *c, const char *format, ...)
 
 static weft_status open_snapshot(ledger_check *c, const char *dir, weft_err *err)
 {
-    char path[PATH_MAX];
-    const weft_db_options options = {"weft.db", NULL, 0, BUSY_TIMEOUT_MS, true};
-    WEFT_TRY(weft_path_join(path, sizeof path, dir, "weft.db", err));
-    if (access(path, F_OK) != 0) {
-        WEFT_FAIL(err, WEFT_E_NOTFOUND, "%.160s is not a data directory: it has no weft.db", dir);
-    }
-    WEFT_TRY(weft_db_open(&c->db, path, &options, err));
+    WEFT_TRY(weft_store_open_read_only(&c->db, dir, "weft.db", err));
     WEFT_TRY(weft_schema_check(&c->db, &weft_main_schema, err));
     return weft_db_exec(&c->db, "BEGIN", err);
 }

@@ -108,6 +108,13 @@ static void test_ledger__clients_hold_the_coordinator_to_it(void **state)
     start_weftd();
     p = verify("north", 1);
     assert_int_equal(fed_count(p, "history was taken back"), 1);
+    /* a head that is none, at either end */
+    fed_write(&f, "client-east/ledger.head", "garbage");
+    p = verify("east", 1);
+    assert_int_equal(fed_count(p, "ledger.head cannot be used"), 1);
+    p = FED_WEFT(&f, 1, "ledger", "verify", "--config", config, "--head",
+                 fed_path(&f, "client-east/ledger.head"));
+    assert_non_null(strstr(p->text[1].data ? p->text[1].data : "", "is no head of this ledger"));
     fed_done(&f);
 }
 
