@@ -42,6 +42,9 @@ typedef struct weft_rt_peer {
     bool authenticated;                    /* a certificate of our CA was presented and verified */
     char identity[WEFT_RT_IDENTITY_BYTES]; /* "weft://federation/client/name", or "" */
     uint8_t fingerprint[32]; /* SHA-256 of the certificate's DER; zero when not authenticated */
+    /* end of the certificate (unix ms). TLS judged it when the connection began, which may be long
+     * ago: authorize has to. 0 without a certificate */
+    int64_t expires_unix_ms;
     char address[WEFT_RT_ADDRESS_BYTES]; /* "ipv4:127.0.0.1:58040"; for people, never an identity */
 } weft_rt_peer;
 

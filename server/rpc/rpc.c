@@ -160,6 +160,10 @@ weft_rt_code weft_rpc_authorize(void *ctx, const char *path, const weft_rt_peer 
         strcmp(id.federation, host->federation) != 0) {
         return refuse(text, WEFT_RT_UNAUTHENTICATED, "the certificate is not of this federation");
     }
+    const int64_t now = host->clock->unix_ms(host->clock->self);
+    if (!host->plain && now >= peer->expires_unix_ms) { /* it was good when the connection began */
+        return refuse(text, WEFT_RT_UNAUTHENTICATED, "the certificate has expired: renew it");
+    }
     if (info->role == WEFT_METHOD_ROLE_OPERATOR) {
         return id.role == WEFT_ROLE_OPERATOR
                    ? WEFT_RT_OK
@@ -168,8 +172,7 @@ weft_rt_code weft_rpc_authorize(void *ctx, const char *path, const weft_rt_peer 
     if (id.role != WEFT_ROLE_CLIENT) {
         return refuse(text, WEFT_RT_PERMISSION_DENIED, "a client certificate is needed");
     }
-    if (!host->plain && !weft_gate_pass(rpc->gate, id.name, peer->fingerprint,
-                                        host->clock->unix_ms(host->clock->self))) {
+    if (!host->plain && !weft_gate_pass(rpc->gate, id.name, peer->fingerprint, now)) {
         return refuse(text, WEFT_RT_PERMISSION_DENIED,
                       "this certificate is revoked, expired or unknown to the coordinator");
     }

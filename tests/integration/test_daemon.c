@@ -18,6 +18,7 @@
 enum { N = 1000, LEASE_MS = 10000, CHUNKS = 10 };
 
 static _Atomic uint64_t mono;
+static _Atomic int64_t ahead_ms; /* of the coordinator's wall clock */
 
 static uint64_t mono_ms(void *self)
 {
@@ -28,7 +29,7 @@ static uint64_t mono_ms(void *self)
 static int64_t unix_ms(void *self)
 {
     (void)self;
-    return weft_clock_system.unix_ms(weft_clock_system.self);
+    return weft_clock_system.unix_ms(weft_clock_system.self) + ahead_ms;
 }
 
 static const weft_clock held = {mono_ms, unix_ms, NULL};
@@ -247,6 +248,47 @@ static void test_disk__a_coordinator_without_one_can_be_stopped(void **state)
     weftd_done(&f.w);
 }
 
+/* A call of method i by its peer: the operator's Status, or the client's Progress on assignment 1,
+ * which nobody has: it may stop. */
+static weft_rt_code probe(peer *p, size_t i, char text[256])
+{
+    static const uint8_t body[] = {8, 1, 16, 1}; /* version 1; assignment 1 */
+    answer a;
+    call_bytes(&a, p, i ? WEFT_METHOD_PROGRESS : WEFT_METHOD_STATUS, body, i ? sizeof body : 2);
+    const weft_rt_code code = a.code;
+    memcpy(text, a.text, sizeof a.text);
+    answer_done(&a);
+    return code;
+}
+
+/* TLS looks at a certificate when the connection begins. Here it was good then, and is not now. */
+static void test_certificate__is_judged_at_every_call(void **state)
+{
+    (void)state;
+    federation f;
+    char text[256];
+    start(&f);
+    peer_client(&f.a, &f.w, &f.op, "alice");
+    peer *peers[] = {&f.a, &f.op};                       /* the operator's ends last */
+    assert_int_equal(probe(&f.op, 0, text), WEFT_RT_OK); /* they are connected, both */
+    assert_int_equal(probe(&f.a, 1, text), WEFT_RT_OK);
+    for (size_t k = 0; k < 2; k++) {
+        const size_t i = peers[k] == &f.a;
+        weft_cert_info info;
+        assert_ok(weft_cert_parse(&info, peers[k]->cert, strlen(peers[k]->cert), NULL));
+        const int64_t left = info.not_after_unix_ms - weft_clock_system.unix_ms(NULL);
+        ahead_ms = left - 60000; /* more than the test takes */
+        assert_int_equal(probe(peers[k], i, text), WEFT_RT_OK);
+        ahead_ms = left;
+        assert_int_equal(probe(peers[k], i, text), WEFT_RT_UNAUTHENTICATED);
+        assert_string_equal(text, "the certificate has expired: renew it");
+        ahead_ms = 0; /* nothing but the time was wrong, and the connection is the same */
+        assert_int_equal(probe(peers[k], i, text), WEFT_RT_OK);
+    }
+    peer_done(&f.a);
+    end(&f);
+}
+
 int main(void)
 {
     (void)signal(SIGXFSZ, SIG_IGN); /* writes fail instead; this signal can be ignored */
@@ -255,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_lease__runs_out_in_silence),
         cmocka_unit_test(test_disk__what_it_refuses_has_not_happened),
         cmocka_unit_test(test_disk__a_coordinator_without_one_can_be_stopped),
+        cmocka_unit_test(test_certificate__is_judged_at_every_call),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
