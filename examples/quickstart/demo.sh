@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # A whole federation on this machine: one coordinator, N clients with keys and data of their own, mutual
 # TLS, secure aggregation, SQLite, a CNN. One client and the coordinator are killed with kill -9 on the way and carry on.
-# Called by ./dev demo, which builds first; the steps are those of the README's quickstart.
+# Called by ./dev demo, which builds first; the steps, one by one, are in README.md.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)

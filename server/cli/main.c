@@ -71,8 +71,10 @@ static void print_help(void)
 
 static void print_verb_help(const cli_verb *v)
 {
-    printf("usage: weft %s%s%s [options]%s%s\n\n%s.\n", v->noun, v->verb ? " " : "",
-           v->verb ? v->verb : "", v->arguments[0] ? " " : "", v->arguments, v->summary);
+    const bool question = v->summary[strlen(v->summary) - 1] == '?';
+    printf("usage: weft %s%s%s [options]%s%s\n\n%s%s\n", v->noun, v->verb ? " " : "",
+           v->verb ? v->verb : "", v->arguments[0] ? " " : "", v->arguments, v->summary,
+           question ? "" : ".");
     if (v->text) {
         printf("%s\n", v->text);
     }
