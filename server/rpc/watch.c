@@ -210,9 +210,25 @@ void weft_watchers_send(weft_watchers *w, weft_rpc_call *call, const weft_msg_wa
     }
 }
 
+/* A certificate that ends lets nobody go on watching. Who may renew it comes back with the next. */
+static void end_expired(weft_watchers *w)
+{
+    watcher *next = NULL;
+    for (watcher *item = w->head; item; item = next) {
+        const weft_clock *clock = item->call->rpc->host->clock;
+        const int64_t expires = weft_rt_call_peer(item->call->rt)->expires_unix_ms;
+        next = item->next;
+        if (expires && clock->unix_ms(clock->self) >= expires) {
+            weft_rpc_fail_unavailable(item->call, "the certificate has expired: watch again");
+            drop(w, item);
+        }
+    }
+}
+
 void weft_watchers_publish(weft_watchers *w, const weft_msg_watch_event *event)
 {
     weft_buf bytes;
+    end_expired(w);
     if (!w->head) {
         return;
     }

@@ -289,6 +289,52 @@ static void test_certificate__is_judged_at_every_call(void **state)
     end(&f);
 }
 
+/* Anybody may ask to enrol: the owner thread wakes up for it, and refuses. */
+static void knock(peer *stranger)
+{
+    static const uint8_t nothing[32];
+    const weft_msg_enroll_request request = {
+        .token = {nothing, 32}, .csr_der = {nothing, 32}, .member_chain = {nothing, 32}};
+    weft_msg_enroll_reply reply;
+    answer a;
+    call(&a, stranger, WEFT_METHOD_ENROLL, WEFT_MSG_ENROLL_REQUEST, &request, WEFT_MSG_ENROLL_REPLY,
+         &reply);
+    assert_int_equal(a.code, WEFT_RT_PERMISSION_DENIED);
+    answer_done(&a);
+}
+
+static void test_certificate__ends_a_watch(void **state)
+{
+    (void)state;
+    federation f;
+    peer stranger;
+    waiting watch;
+    weft_cert_info info;
+    const weft_msg_watch_request all = {.job = ""};
+    start(&f);
+    peer_stranger(&stranger, &f.w);
+    knock(&stranger); /* it is connected before the coordinator's own certificate is another one */
+    start_job(&f);
+    waiting_start(&watch, &f.op, WEFT_METHOD_WATCH, WEFT_MSG_WATCH_REQUEST, &all);
+    for (int i = 0; i < PATIENCE_MS / 20 && watch.messages == 0; i++) {
+        assert_false(waiting_end(&watch, 20));
+    }
+    assert_true(watch.messages > 0); /* the snapshot */
+    assert_ok(weft_cert_parse(&info, f.op.cert, strlen(f.op.cert), NULL));
+    ahead_ms = info.not_after_unix_ms - weft_clock_system.unix_ms(NULL);
+    mono += UINT64_C(2) * LEASE_MS; /* alice's lease runs out: something to tell */
+    knock(&stranger);
+    assert_true(waiting_end(&watch, PATIENCE_MS));
+    assert_int_equal(watch.a.code, WEFT_RT_UNAVAILABLE); /* it may come back, if it can renew */
+    assert_string_equal(watch.a.text, "the certificate has expired: watch again");
+    ahead_ms = 0;
+    waiting_done(&watch);
+    answer_done(&f.assigned);
+    peer_done(&f.a);
+    peer_done(&stranger);
+    end(&f);
+}
+
 int main(void)
 {
     (void)signal(SIGXFSZ, SIG_IGN); /* writes fail instead; this signal can be ignored */
@@ -298,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_disk__what_it_refuses_has_not_happened),
         cmocka_unit_test(test_disk__a_coordinator_without_one_can_be_stopped),
         cmocka_unit_test(test_certificate__is_judged_at_every_call),
+        cmocka_unit_test(test_certificate__ends_a_watch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -360,6 +360,14 @@ static void waiting_over(void *arg, weft_rt_rpc *rpc, weft_rt_code code, const c
     }
 }
 
+static void waiting_message(void *arg, weft_rt_rpc *rpc, weft_rt_message *message)
+{
+    waiting *c = arg;
+    (void)message;
+    c->messages++;
+    weft_rt_rpc_next(rpc);
+}
+
 void waiting_start(waiting *c, peer *p, weft_method method, weft_msg_kind kind, const void *request)
 {
     const weft_rt_loop_options options = WEFT_RT_LOOP_OPTIONS_INIT;
@@ -371,10 +379,11 @@ void waiting_start(waiting *c, peer *p, weft_method method, weft_msg_kind kind, 
     assert_ok(weft_wire_encode(&out, kind, request, NULL));
     assert_ok(weft_rt_loop_new(&c->loop, &options, NULL));
     rpc.path = weft_method_get(method)->path;
-    rpc.kind = WEFT_RT_RPC_UNARY;
+    rpc.kind = weft_method_get(method)->server_streams ? WEFT_RT_RPC_FETCH : WEFT_RT_RPC_UNARY;
     rpc.request = weft_buf_view(&out);
     rpc.deadline_ms = 10 * PATIENCE_MS;
     rpc.arg = c;
+    rpc.on_message = waiting_message;
     rpc.on_done = waiting_over;
     assert_ok(weft_rt_rpc_start(&c->rpc, c->loop, p->channel, &rpc, NULL));
     weft_buf_done(&out);

@@ -95,11 +95,12 @@ void call(answer *a, peer *p, weft_method method, weft_msg_kind kind, const void
 void call_ok(answer *a, peer *p, weft_method method, weft_msg_kind kind, const void *request,
              weft_msg_kind reply_kind, void *reply);
 
-/** A call that is under way: driven by waiting_step until done. */
+/** A call that is under way: driven by waiting_end until done. */
 typedef struct waiting {
     weft_rt_loop *loop;
     weft_rt_rpc *rpc;
     bool done;
+    unsigned messages; /* of a stream; their bytes are dropped */
     answer a;
 } waiting;
 void waiting_start(waiting *c, peer *p, weft_method method, weft_msg_kind kind,
