@@ -4,60 +4,9 @@
 # rounds, history, clean stop, kill -9 of either side, policy, revocation.
 set -euo pipefail
 weftd=$1 weft=$2 client=$3
-root=$(mktemp -d "${TMPDIR:-/tmp}/weft-agent-test-XXXXXX")
-declare -A pid=()
-finish() {
-    status=$?
-    trap - EXIT
-    for p in "${pid[@]}"; do kill -9 "$p" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    [ $status = 0 ] || tail -n 15 "$root"/*.log >&2 || true
-    rm -rf "$root"
-    exit $status
-}
-trap finish EXIT
-fail() {
-    printf 'test_agent: %s\n' "$*" >&2
-    exit 1
-}
-# expect STATUS WORDS COMMAND...: the exit status, and words in what it says
-expect() {
-    local want=$1 words=$2 status=0
-    shift 2
-    "$@" >"$root/said" 2>&1 || status=$?
-    [ "$status" = "$want" ] || fail "exit $status, not $want: $* said: $(cat "$root/said")"
-    grep -q -- "$words" "$root/said" || fail "'$words' is missing in: $(cat "$root/said")"
-}
-export WEFT_OPERATOR_DIR="$root/operator"
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+# shellcheck source=../support/federation.sh
+. "$(dirname "$0")/../support/federation.sh"
 
-start_coordinator() {
-    rm -f "$root/ready"
-    "$weftd" --config "$root/weftd/weftd.yaml" --ready-file "$root/ready" >>"$root/weftd.log" 2>&1 &
-    pid[weftd]=$!
-    for _ in $(seq 200); do
-        [ -s "$root/ready" ] && return 0
-        sleep 0.05
-    done
-    fail 'weftd did not start'
-}
-submit() { # NAME ROUNDS [DATASET] [EVALUATION, behind "clients: 2"]
-    cat >"$root/$1.yaml" <<YAML
-name: $1
-dataset: ${3:-digits}
-model: |
-  input 28x28x1
-  flatten
-  dense units=10
-  loss softmax_cross_entropy
-train: {learning_rate: 0.05, epochs: 1}
-round: {target: 2, minimum: 2, deadline: 60s, lease: 3s, selection_window: 1s, backoff: 1s}
-aggregation: {clip_norm: 100, max_examples: 100000, secure: false}
-evaluation: {clients: 2${4:-}}
-stop: {rounds: $2}
-YAML
-    "$weft" job submit "$root/$1.yaml" >/dev/null
-}
 start() { # CLIENT SEED OPTIONS...
     local name=$1 seed=$2
     shift 2
@@ -69,14 +18,6 @@ ended() { # CLIENT STATUS: it ends by itself with that status
     wait "${pid[$1]}" || status=$?
     unset "pid[$1]"
     [ "$status" = "$2" ] || fail "$1 ended with $status, not $2"
-}
-rounds_done() { "$weft" --format json job show "$1" 2>/dev/null | python3 -c 'import json, sys; j = json.load(sys.stdin); print(j.get("job", j)["rounds_done"])' 2>/dev/null || echo 0; }
-wait_rounds() { # JOB N
-    for _ in $(seq 600); do
-        [ "$(rounds_done "$1")" -ge "$2" ] && return 0
-        sleep 0.1
-    done
-    fail "$1 does not get to round $2"
 }
 
 # ---- the command line ---------------------------------------------------------------------------------
@@ -96,7 +37,7 @@ expect 1 'not digits:SEED:N' "$client" run --state "$root/x" --data digits=digit
 expect 2 'has not enrolled' "$client" run --state "$root/x" --data digits=digits:1:20
 
 # ---- enrolment ----------------------------------------------------------------------------------------
-"$weft" init --federation test --dir "$root/weftd" --address "localhost:$port" --listen "127.0.0.1:$port" >/dev/null
+init_federation
 start_coordinator
 for name in alice bob; do "$weft" client invite "$name" --output "$root/$name.join" >/dev/null; done
 expect 0 'alice is a client of test' "$client" enrol --state "$root/alice" "$root/alice.join"

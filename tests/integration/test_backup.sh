@@ -4,52 +4,10 @@
 # and goes on from the backup; weft doctor names what is wrong with a folder, and how to mend it.
 set -euo pipefail
 weftd=$1 weft=$2 client=$3
-root=$(mktemp -d "${TMPDIR:-/tmp}/weft-backup-test-XXXXXX")
-declare -A pid=()
-finish() {
-    status=$?
-    trap - EXIT
-    for p in "${pid[@]}"; do kill -9 "$p" 2>/dev/null || true; done
-    wait 2>/dev/null || true
-    [ $status = 0 ] || tail -n 15 "$root"/*.log >&2 || true
-    rm -rf "$root"
-    exit $status
-}
-trap finish EXIT
-fail() {
-    printf 'test_backup: %s\n' "$*" >&2
-    exit 1
-}
-# expect STATUS WORDS COMMAND...: the exit status, and words in what it says
-expect() {
-    local want=$1 words=$2 status=0
-    shift 2
-    "$@" >"$root/said" 2>&1 || status=$?
-    [ "$status" = "$want" ] || fail "exit $status, not $want: $* said: $(cat "$root/said")"
-    grep -q -- "$words" "$root/said" || fail "'$words' is missing in: $(cat "$root/said")"
-}
-export WEFT_OPERATOR_DIR="$root/operator"
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-start_coordinator() { # FOLDER
-    rm -f "$root/ready"
-    "$weftd" --config "$1/weftd.yaml" --ready-file "$root/ready" >>"$root/weftd.log" 2>&1 &
-    pid[weftd]=$!
-    for _ in $(seq 200); do
-        [ -s "$root/ready" ] && return 0
-        sleep 0.05
-    done
-    fail 'weftd did not start'
-}
-rounds_done() { "$weft" --format json job show first 2>/dev/null | python3 -c 'import json, sys; j = json.load(sys.stdin); print(j.get("job", j)["rounds_done"])' 2>/dev/null || echo 0; }
-wait_rounds() { # N
-    for _ in $(seq 600); do
-        [ "$(rounds_done)" -ge "$1" ] && return 0
-        sleep 0.1
-    done
-    fail "the job does not get to round $1"
-}
+# shellcheck source=../support/federation.sh
+. "$(dirname "$0")/../support/federation.sh"
 
-"$weft" init --federation test --dir "$root/weftd" --address "localhost:$port" --listen "127.0.0.1:$port" >/dev/null
+init_federation
 expect 1 'start weftd once' "$weft" doctor --config "$root/weftd/weftd.yaml"
 start_coordinator "$root/weftd"
 for name in alice bob; do
@@ -58,29 +16,15 @@ for name in alice bob; do
         --min-cohort 2 >>"$root/$name.log" 2>&1 &
     pid[$name]=$!
 done
-cat >"$root/first.yaml" <<YAML
-name: first
-dataset: digits
-model: |
-  input 28x28x1
-  flatten
-  dense units=10
-  loss softmax_cross_entropy
-train: {learning_rate: 0.05, epochs: 1}
-round: {target: 2, minimum: 2, deadline: 20s, lease: 3s, selection_window: 1s, backoff: 1s, max_attempts: 10}
-aggregation: {clip_norm: 100, max_examples: 100000, secure: false}
-evaluation: {clients: 2}
-stop: {rounds: 100000}
-YAML
-"$weft" job submit "$root/first.yaml" >/dev/null
-wait_rounds 2
+submit first 100000 digits '' ', max_attempts: 10'
+wait_rounds first 2
 
 # ---- a backup beside the running coordinator ----------------------------------------------------------
 expect 0 'orphans' "$weft" doctor --config "$root/weftd/weftd.yaml" --deep
 expect 0 'checked' "$weft" backup --config "$root/weftd/weftd.yaml" "$root/backup"
 expect 1 'is there already' "$weft" backup --config "$root/weftd/weftd.yaml" "$root/backup"
-held=$(rounds_done)
-wait_rounds $((held + 2)) # it went on, undisturbed
+held=$(rounds_done first)
+wait_rounds first $((held + 2)) # it went on, undisturbed
 
 # ---- it dies for good, and goes on from the backup ----------------------------------------------------
 kill -9 "${pid[weftd]}"
@@ -90,8 +34,8 @@ expect 0 'never again' "$weft" restore "$root/backup" "$root/again"
 expect 1 'is there already' "$weft" restore "$root/backup" "$root/again"
 expect 0 'orphans' "$weft" doctor --config "$root/again/weftd.yaml" --deep
 start_coordinator "$root/again"
-wait_rounds 2
-wait_rounds $((held + 3)) # the same clients, the same certificates, the same job
+wait_rounds first 2
+wait_rounds first $((held + 3)) # the same clients, the same certificates, the same job
 "$weft" --format json round list first | python3 -c '
 import json, sys
 rounds = [r["round"] for r in json.load(sys.stdin) if r["state"] == "done"]
