@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "store/ledger.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,8 +63,7 @@ static void tell_lines(const char *text)
     }
 }
 
-/* Everybody's last words, for whoever reads the failure. */
-static void tell_all(const fed *f)
+void fed_tell_all(const fed *f)
 {
     for (size_t i = 0; i < f->n_procs; i++) {
         const fed_proc *p = &f->procs[i];
@@ -174,13 +175,33 @@ static uint64_t now_ms(void)
     return weft_clock_system.mono_ms(weft_clock_system.self);
 }
 
+void fed_pump_for(fed *f, unsigned ms)
+{
+    const uint64_t until_ms = now_ms() + ms;
+    for (uint64_t now = now_ms(); now < until_ms; now = now_ms()) {
+        fed_pump(f, (int)(until_ms - now));
+    }
+}
+
+void fed_keep_text(fed_text *t, const fed_proc *p)
+{
+    add_text(t, all_of(&p->text[0]), p->text[0].size);
+}
+
+void fed_forget(fed_proc *p)
+{
+    free(p->text[0].data);
+    free(p->text[1].data);
+    memset(p, 0, sizeof *p);
+}
+
 /* True until the deadline; fails the test then. */
 static bool still_waiting(fed *f, const fed_proc *p, uint64_t until_ms, const char *words)
 {
     if (now_ms() < until_ms) {
         return true;
     }
-    tell_all(f);
+    fed_tell_all(f);
     fail_msg("%s did not come to '%s' within %d s", p->name, words, FED_WAIT_S);
     return false;
 }
@@ -196,7 +217,7 @@ void fed_wait(fed *f, fed_proc *p, const char *words)
             return;
         }
         if (p->ended) {
-            tell_all(f);
+            fed_tell_all(f);
             fail_msg("%s ended with %d before it said '%s'", p->name, p->status, words);
         }
         fed_pump(f, 1000);
@@ -311,14 +332,6 @@ void fed_done(fed *f)
 
 /* ---- commands -------------------------------------------------------------------------------- */
 
-/* A process that nobody looks at any more: its place is free again. */
-static void forget(fed_proc *p)
-{
-    free(p->text[0].data);
-    free(p->text[1].data);
-    memset(p, 0, sizeof *p);
-}
-
 static fed_proc *run_weft(fed *f, const char *const *options, const char *const *arguments)
 {
     char address[64];
@@ -345,7 +358,7 @@ fed_proc *fed_weft(fed *f, int status, const char *const *arguments)
     fed_proc *p = run_weft(f, (const char *const[]){NULL}, arguments);
     const int ended = fed_wait_end(f, p);
     if (ended != status) {
-        tell_all(f);
+        fed_tell_all(f);
         fail_msg("weft %s %s exited with %d, not %d", arguments[0], arguments[1], ended, status);
     }
     free(last.text[0].data);
@@ -359,7 +372,7 @@ json_t *fed_json(fed *f, const char *const *arguments)
 {
     fed_proc *p = run_weft(f, (const char *const[]){"--format", "json", NULL}, arguments);
     if (fed_wait_end(f, p) != 0) {
-        tell_all(f);
+        fed_tell_all(f);
         fail_msg("weft %s %s exited with %d", arguments[0], arguments[1], p->status);
     }
     json_error_t error;
@@ -368,7 +381,7 @@ json_t *fed_json(fed *f, const char *const *arguments)
         fail_msg("weft %s %s: %s in %s", arguments[0], arguments[1], error.text,
                  all_of(&p->text[0]));
     }
-    forget(p);
+    fed_forget(p);
     return document;
 }
 
@@ -385,10 +398,10 @@ void fed_enrol(fed *f, const char *name)
         f, name, (const char *const[]){client_program, "enrol", "--state", state, join, NULL},
         true);
     if (fed_wait_end(f, p) != 0) {
-        tell_all(f);
+        fed_tell_all(f);
         fail_msg("%s cannot enrol", name);
     }
-    forget(p);
+    fed_forget(p);
 }
 
 fed_proc *fed_start_client(fed *f, const char *name, const char *const *options)
@@ -415,13 +428,30 @@ void fed_wait_job(fed *f, const char *job, const char *status)
     fed_proc *p = fed_watch(f, job);
     const int want = strcmp(status, "done") == 0 ? 0 : 1;
     if (fed_wait_end(f, p) != want) {
-        tell_all(f);
+        fed_tell_all(f);
         fail_msg("the watch of %s exited with %d", job, p->status);
     }
-    forget(p);
+    fed_forget(p);
     json_t *shown = FED_JSON(f, "job", "show", job);
     assert_string_equal(fed_string(shown, "status"), status);
     json_decref(shown);
+}
+
+static void no_finding(void *arg, const char *text)
+{
+    (void)arg;
+    fail_msg("%s", text);
+}
+
+void fed_check_store(const fed *f)
+{
+    char dir[PATH_MAX];
+    uint32_t findings = 0;
+    assert_int_equal(weft_path_join(dir, sizeof dir, f->weftd_dir, "data", NULL), WEFT_OK);
+    assert_ok(
+        weft_store_check(dir, true, no_finding, NULL, &findings, &weft_alloc_std, &assert_err));
+    assert_ok(weft_store_ledger_verify(dir, NULL, 0, no_finding, NULL, &findings, NULL,
+                                       &weft_alloc_std, &assert_err));
 }
 
 json_int_t fed_int(const json_t *object, const char *key)

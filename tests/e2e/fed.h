@@ -68,6 +68,8 @@ fed_proc *fed_spawn(fed *f, const char *name, const char *const *argv, bool merg
 
 /** Read what has come, and wait at most timeout_ms for more. */
 void fed_pump(fed *f, int timeout_ms);
+/** Read what comes for so long. */
+void fed_pump_for(fed *f, unsigned ms);
 /** Until the process says these words (behind those waited for before), or fail after FED_WAIT_S.
  */
 void fed_wait(fed *f, fed_proc *p, const char *words);
@@ -76,6 +78,12 @@ int fed_wait_end(fed *f, fed_proc *p);
 /** Has it said so, ever? And how often. */
 size_t fed_count(const fed_proc *p, const char *words);
 void fed_kill(fed *f, fed_proc *p, int signal_number);
+/** Append all that a process has said. */
+void fed_keep_text(fed_text *t, const fed_proc *p);
+/** A process that has ended and nobody looks at any more: its place is free again. */
+void fed_forget(fed_proc *p);
+/** Everybody's last words, before a failure. */
+void fed_tell_all(const fed *f);
 
 /** Run `weft ...` (arguments ended by NULL) to its end. @return the process; it must exit with
  * status. */
@@ -89,6 +97,9 @@ json_t *fed_json(fed *f, const char *const *arguments);
 fed_proc *fed_watch(fed *f, const char *job);
 /** Until the job ends as expected ("done", "canceled"): by a watch of its own. */
 void fed_wait_job(fed *f, const char *job, const char *status);
+/** The coordinator's directory holds what it should, down to the bytes of every model, and its
+ * ledger has it all on record. */
+void fed_check_store(const fed *f);
 /** Members of objects, checked. */
 json_int_t fed_int(const json_t *object, const char *key);
 const char *fed_string(const json_t *object, const char *key);

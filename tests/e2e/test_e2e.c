@@ -6,8 +6,6 @@
 #include "fed.h"
 
 #include "base/clock.h"
-#include "store/ledger.h"
-#include "store/store.h"
 
 #include <glob.h>
 #include <signal.h>
@@ -77,25 +75,6 @@ static json_t *rounds_of(const char *job, size_t n)
     json_t *list = FED_JSON(&f, "round", "list", job);
     assert_int_equal(json_array_size(list), n);
     return list;
-}
-
-static void no_finding(void *arg, const char *text)
-{
-    (void)arg;
-    fail_msg("%s", text);
-}
-
-/* The coordinator's directory holds what it should, down to the bytes of every model; and its
- * ledger has it all on record. */
-static void check_store(void)
-{
-    char dir[PATH_MAX];
-    uint32_t findings = 0;
-    (void)snprintf(dir, sizeof dir, "%s/weftd/data", f.dir); /* short */
-    assert_ok(
-        weft_store_check(dir, true, no_finding, NULL, &findings, &weft_alloc_std, &assert_err));
-    assert_ok(weft_store_ledger_verify(dir, NULL, 0, no_finding, NULL, &findings, NULL,
-                                       &weft_alloc_std, &assert_err));
 }
 
 /* Every client's part of a round was accepted, once. */
@@ -197,7 +176,7 @@ static void test_federation__four_clients_train_three_rounds(void **state)
     }
     fed_kill(&f, f.weftd, SIGTERM);
     assert_int_equal(fed_wait_end(&f, f.weftd), 0);
-    check_store();
+    fed_check_store(&f);
 }
 
 /* SLOW_EPOCHS over SLOW_DATA take seconds: time enough to freeze somebody in the middle. */
@@ -232,7 +211,7 @@ static void test_kill_9__of_the_coordinator_the_same_round_goes_on(void **state)
 
     fed_kill(&f, f.weftd, SIGKILL);
     assert_int_equal(fed_wait_end(&f, f.weftd), 128 + SIGKILL);
-    check_store();
+    fed_check_store(&f);
     fed_start_weftd(&f);
     json_t *after = FED_JSON(&f, "job", "show", "digits");
     assert_int_equal(fed_int(after, "accepted"), 3); /* nothing acknowledged is lost */
@@ -255,7 +234,7 @@ static void test_kill_9__of_the_coordinator_the_same_round_goes_on(void **state)
     }
     fed_kill(&f, f.weftd, SIGTERM);
     assert_int_equal(fed_wait_end(&f, f.weftd), 0);
-    check_store();
+    fed_check_store(&f);
 }
 
 /* Until the client trains, which needs nobody else: then it has a thread that renews the lease. */
