@@ -274,3 +274,10 @@ const ended *run_program(const char *dir, const char *const *argv)
     read_back(e.err, sizeof e.err, err);
     return &e;
 }
+
+void assert_says(const char *text, const char *words)
+{
+    if (!strstr(text, words)) {
+        fail_msg("'%s' does not say '%s'", text, words);
+    }
+}

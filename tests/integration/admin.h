@@ -61,5 +61,6 @@ typedef struct ended {
 } ended;
 /* Run argv (NULL-terminated) with its output in files of dir. @return static. */
 const ended *run_program(const char *dir, const char *const *argv);
+void assert_says(const char *text, const char *words);
 
 #endif

@@ -99,13 +99,6 @@ static const ended *run(const federation *f, const char *verb, const char *optio
                                              address, "--timeout", "20s", option, value, NULL});
 }
 
-static void assert_says(const char *text, const char *words)
-{
-    if (!strstr(text, words)) {
-        fail_msg("'%s' does not say '%s'", text, words);
-    }
-}
-
 /* ---- files ---------------------------------------------------------------------------------- */
 
 static void read_all(weft_buf *out, const char *dir, const char *name)

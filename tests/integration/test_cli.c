@@ -26,13 +26,6 @@ static char operator_dir[PATH_MAX];
 
 #define RUN(...) run_program(root, (const char *const[]){weft, __VA_ARGS__, NULL})
 
-static void assert_says(const char *text, const char *words)
-{
-    if (!strstr(text, words)) {
-        fail_msg("'%s' does not say '%s'", text, words);
-    }
-}
-
 static void assert_fails(const ended *e, int status, const char *words)
 {
     assert_string_equal(e->out, "");
