@@ -159,3 +159,17 @@ void fix_expect_refused(const sim_answer *answer, weft_refusal refusal)
     assert_int_equal(answer->refusal, refusal);
     assert_true(answer->detail[0] != '\0');
 }
+
+sim_answer fix_submit_def(core_fixture *f)
+{
+    f->call++;
+    (void)sim_submit(&f->s, f->call, &f->def);
+    return fix_answer(f, f->call);
+}
+
+weft_metrics fix_central_of_round(void *self, const weft_job_row *job, uint32_t round)
+{
+    const double *values = self;
+    (void)job;
+    return fix_metric("accuracy", values[round - 1]);
+}

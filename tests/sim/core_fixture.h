@@ -19,6 +19,8 @@ void fix_init(core_fixture *f);
 void fix_done(core_fixture *f);
 /** Submit f->def under a name; the job's id. */
 uint64_t fix_submit(core_fixture *f, const char *name);
+/** Submit f->def as it is; the answer. */
+sim_answer fix_submit_def(core_fixture *f);
 /** The job's row as persisted. */
 const weft_job_row *fix_job(core_fixture *f, uint64_t job_id);
 /** The newest attempt of a round as persisted. */
@@ -44,6 +46,8 @@ void fix_deliver(core_fixture *f, const sim_answer *assignment, uint64_t content
 /** One client trains one round and everything is folded and finished. */
 void fix_train(core_fixture *f, const char *client, uint64_t content);
 weft_metrics fix_metric(const char *name, double value);
+/** A central evaluation for the simulator; self: double[], the accuracy after each round. */
+weft_metrics fix_central_of_round(void *self, const weft_job_row *job, uint32_t round);
 void fix_expect_refused(const sim_answer *answer, weft_refusal refusal);
 
 #endif
