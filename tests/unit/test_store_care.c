@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Care of a data directory: epochs of restored ones, and what crashes left behind. */
-#include "support/support.h"
+#include "store_fixture.h"
 
 #include "base/file.h"
 #include "store/schema_priv.h"
@@ -8,16 +8,6 @@
 
 #include <stdio.h>
 #include <string.h>
-
-#define T0 INT64_C(1700000000000)
-
-static weft_store *open_store(const char *dir)
-{
-    const weft_store_options options = WEFT_STORE_OPTIONS_INIT;
-    weft_store *store = NULL;
-    assert_ok(weft_store_open(&store, dir, &options, &weft_alloc_std, &assert_err));
-    return store;
-}
 
 static void exec_on(const char *dir, const char *file, const char *sql)
 {

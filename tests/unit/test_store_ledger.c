@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* store: the ledger over real rows: what is recorded, proofs of it, and that nothing can be changed
  * without a finding. */
-#include "support/support.h"
+#include "store_fixture.h"
 
 #include "store/clients.h"
 #include "store/ledger.h"
@@ -12,16 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define T0 INT64_C(1700000000000)
-
-static weft_store *open_store(const char *dir)
-{
-    weft_store *store = NULL;
-    const weft_store_options options = WEFT_STORE_OPTIONS_INIT;
-    assert_ok(weft_store_open(&store, dir, &options, &weft_alloc_std, &assert_err));
-    return store;
-}
 
 static weft_assignment_row update_of(uint64_t id)
 {
