@@ -177,6 +177,13 @@ static weft_status check_aggregation(const weft_job_def *def, weft_err *err)
         WEFT_FAIL(err, WEFT_E_INVALID, "durability is %d, neither update nor round",
                   (int)def->durability);
     }
+    if (def->keep_updates > 0 && def->secure_aggregation) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "aggregation.keep_updates is %u and aggregation.secure is true: nobody but its "
+                  "client ever holds an update of such a job, so there is none to keep",
+                  def->keep_updates);
+    }
+    WEFT_TRY(whole("aggregation.keep_updates", def->keep_updates, 0, WEFT_MAX_KEEP_UPDATES, err));
     return whole("aggregation.max_examples", def->max_examples, 1, WEFT_MAX_EXAMPLES, err);
 }
 

@@ -64,6 +64,8 @@ typedef struct weft_job_def {
     double clip_norm;      /* L2 norm of an update; (0, 1e6] */
     uint64_t max_examples; /* w_max: the largest weight, 1..WEFT_MAX_EXAMPLES */
     weft_durability durability;
+    uint32_t keep_updates; /* rounds whose accepted updates stay on disk, to be replayed; plain jobs
+                            * only, 0..WEFT_MAX_KEEP_UPDATES */
     bool secure_aggregation; /* the coordinator sees sums only, no client's update or metrics */
     weft_job_secure secure;  /* not looked at without it */
     /* evaluation */

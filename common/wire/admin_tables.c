@@ -70,6 +70,7 @@ static const weft_field job_definition[] = {
      offsetof(weft_job_def, init_version), offsetof(weft_job_def, has_init_version), NULL, NULL},
     WEFT_ROW(weft_job_def, seed, 30, U64, false, UINT64_MAX),
     WEFT_ROW_SUB(weft_job_def, secure, 31, INLINE, false, secure_policy),
+    WEFT_ROW(weft_job_def, keep_updates, 32, U32, false, UINT32_MAX),
 };
 const weft_table weft_wire_table_job_definition = {"JobDefinition",
                                                    &weft__v1__job_definition__descriptor,

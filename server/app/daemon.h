@@ -179,7 +179,7 @@ void weft_batch_end(weft_daemon *d);
 /* effects.c */
 void weft_effects_action(weft_daemon *d, const weft_action *action);
 /** Let the spool forget an update. */
-void weft_effects_drop_update(weft_daemon *d, uint64_t assignment_id);
+void weft_effects_drop_update(weft_daemon *d, uint64_t job_id, uint64_t assignment_id);
 WEFT_NODISCARD weft_status weft_effects_pin(weft_daemon *d, uint64_t job_id, const uint8_t *version,
                                             weft_err *err);
 void weft_effects_unpin(weft_daemon *d, uint64_t job_id);

@@ -105,7 +105,7 @@ static void run_drop(weft_rt_job *job)
 }
 
 /* Unlinking a big file takes its time: on the pool. What is missed goes at the next start. */
-void weft_effects_drop_update(weft_daemon *d, uint64_t assignment_id)
+static void drop_update(weft_daemon *d, uint64_t assignment_id)
 {
     drop_job *drop = weft_array(d->alloc, 1, sizeof *drop);
     if (drop) {
@@ -115,6 +115,51 @@ void weft_effects_drop_update(weft_daemon *d, uint64_t assignment_id)
         if (!weft_rt_pool_submit(d->pool, &drop->job)) {
             weft_free(d->alloc, drop);
         }
+    }
+}
+
+/* Of how many rounds does the job keep the updates, to be replayed? */
+static uint32_t kept_rounds(const weft_daemon *d, uint64_t job_id)
+{
+    const weft_job_row *row = weft_view_find_job(d->core, job_id);
+    return row ? row->def->keep_updates : 0;
+}
+
+void weft_effects_drop_update(weft_daemon *d, uint64_t job_id, uint64_t assignment_id)
+{
+    weft_err err = WEFT_ERR_INIT;
+    bool wanted = false;
+    if (kept_rounds(d, job_id) > 0 &&
+        weft_store_wants_upload(d->store, assignment_id, &wanted, &err) == WEFT_OK && wanted) {
+        return;
+    }
+    drop_update(d, assignment_id);
+}
+
+static weft_status drop_row(void *arg, const weft_assignment_row *row, weft_err *err)
+{
+    (void)err;
+    drop_update(arg, row->assignment_id);
+    return WEFT_OK;
+}
+
+static weft_status drop_round(void *arg, const weft_round_row *row, weft_err *err)
+{
+    weft_daemon *d = arg;
+    return weft_store_assignments(d->store, row->job_id, row->round, row->attempt, drop_row, d,
+                                  err);
+}
+
+/* With this round published, an earlier one is no longer among those whose updates are kept. */
+static void prune(weft_daemon *d, uint64_t job_id, uint32_t round)
+{
+    const uint32_t keep = kept_rounds(d, job_id);
+    weft_err err = WEFT_ERR_INIT;
+    if (keep > 0 && round > keep &&
+        weft_store_round(d->store, job_id, round - keep, 0, drop_round, d, &err) != WEFT_OK) {
+        weft_log_line(d->log, WEFT_LOG_WARN,
+                      "event=spool_prune_failed job=%" PRIu64 " round=%u error=\"%s\"", job_id,
+                      round - keep, err.msg);
     }
 }
 
@@ -211,11 +256,12 @@ void weft_effects_action(weft_daemon *d, const weft_action *action)
                          action->u.sum.attempt, action->u.sum.task);
         break;
     case WEFT_ACTION_DROP_UPDATE:
-        weft_effects_drop_update(d, action->u.fold.assignment_id);
+        weft_effects_drop_update(d, action->u.fold.job_id, action->u.fold.assignment_id);
         break;
     case WEFT_ACTION_PUBLISH:
         must(d, weft_effects_pin(d, action->u.publish.job_id, action->u.publish.version, &err),
              &err);
+        prune(d, action->u.publish.job_id, action->u.publish.round);
         break;
     case WEFT_ACTION_EVALUATE:
         weft_evaluations_start(d, action->u.publish.job_id, action->u.publish.round,

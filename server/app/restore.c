@@ -53,7 +53,7 @@ static void drop_left_over(weft_daemon *d, void *arg, bool kept)
         while (n == max) {
             n = weft_board_end(d->board, round, tasks[i], ids, max);
             for (size_t k = 0; k < n; k++) {
-                weft_effects_drop_update(d, ids[k]);
+                weft_effects_drop_update(d, round->job_id, ids[k]);
             }
         }
     }

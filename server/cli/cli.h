@@ -20,7 +20,7 @@
 #include <jansson.h>
 
 /* exit statuses, as README and `weft --help` tell them */
-enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_NOT_REACHED = 2, CLI_TIMED_OUT = 3, CLI_USAGE = 64 };
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_NOT_REACHED = 2, CLI_NOT_KEPT = 2, CLI_TIMED_OUT = 3, CLI_USAGE = 64 };
 
 #define CLI_MAX_OPTIONS 12
 #define CLI_TIMEOUT_MS  30000U
@@ -85,6 +85,7 @@ const char *cli_value(const cli *c, const char *option);
 bool cli_parse_u64(uint64_t *ret, const char *text, uint64_t min, uint64_t max);
 
 weft_status cli_model_predict(cli *c, weft_err *err);
+weft_status cli_round_replay(cli *c, weft_err *err);
 
 extern const cli_verb cli_init_verbs[];
 extern const cli_verb cli_job_verbs[];

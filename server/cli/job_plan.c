@@ -97,7 +97,7 @@ static weft_status measure(job_cost *cost, const weft_job_def *def, weft_err *er
     cost->up_bytes = cost->model_bytes * cost->cohort;
     /* the published version, the sum of int64 and the candidate that it becomes */
     cost->coordinator_memory = cost->model_bytes * 2 + cost->n_params * sizeof(int64_t);
-    cost->spool_bytes = cost->up_bytes;
+    cost->spool_bytes = cost->up_bytes * (1 + (uint64_t)def->keep_updates);
     if (def->secure_aggregation) {
         return measure_secure(cost, def, err);
     }

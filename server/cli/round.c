@@ -227,8 +227,20 @@ static weft_status run_show(cli *c, weft_err *err)
     return cli_table_end(&t, "no assignments", err);
 }
 
+static const cli_option replay_options[] = {
+    {"config", 0, "FILE", "weftd.yaml of the coordinator; default weftd/weftd.yaml"},
+    {0},
+};
+
 const cli_verb cli_round_verbs[] = {
     {"round", "list", "JOB", 1, 1, "all rounds of a job", NULL, NULL, run_list},
     {"round", "show", "JOB ROUND", 2, 2, "one round and who took part", NULL, NULL, run_show},
+    {"round", "replay", "JOB ROUND", 2, 2, "compute a round again from the updates that were kept",
+     "Runs on the coordinator's machine, beside a running weftd or without one, and changes\n"
+     "nothing. Each update must have the digest of its receipt; their mean, added to the version\n"
+     "that the round began with, must be the version that it published, to the byte. For jobs\n"
+     "with aggregation.keep_updates. Exit status 0: it is; 1: it is not, and why is said; 2: the\n"
+     "round's updates were not kept.",
+     replay_options, cli_round_replay},
     {0},
 };

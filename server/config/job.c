@@ -193,6 +193,10 @@ static const weft_yaml_field aggregation_fields[] = {
      .min = 1,
      .max = (double)WEFT_MAX_EXAMPLES},
     {.name = "durability", .type = WEFT_YAML_CHOICE, AT(durability), .words = durabilities},
+    {.name = "keep_updates",
+     .type = WEFT_YAML_U32,
+     AT(keep_updates),
+     .max = (double)WEFT_MAX_KEEP_UPDATES},
     {.name = "secure", .type = WEFT_YAML_BOOL, AT(secure_aggregation)},
     {0},
 };

@@ -102,10 +102,11 @@ static weft_status add_aggregation(const weft_job_def *def, weft_buf *out, weft_
 {
     WEFT_TRY(weft_buf_addf(out, err, "aggregation:\n  method: fedavg\n"));
     WEFT_TRY(add_number(out, "clip_norm", def->clip_norm, err));
-    return weft_buf_addf(out, err, "  max_examples: %" PRIu64 "\n  durability: %s\n  secure: %s\n",
-                         def->max_examples,
-                         def->durability == WEFT_DURABILITY_ROUND ? "round" : "update",
-                         def->secure_aggregation ? "true" : "false");
+    return weft_buf_addf(
+        out, err,
+        "  max_examples: %" PRIu64 "\n  durability: %s\n  keep_updates: %u\n  secure: %s\n",
+        def->max_examples, def->durability == WEFT_DURABILITY_ROUND ? "round" : "update",
+        (unsigned)def->keep_updates, def->secure_aggregation ? "true" : "false");
 }
 
 static weft_status add_secure(const weft_job_secure *s, weft_buf *out, weft_err *err)

@@ -265,7 +265,8 @@ static bool same_policy(const weft_job_def *a, const weft_job_def *b)
            a->lease_ms == b->lease_ms && a->max_attempts == b->max_attempts &&
            a->backoff_ms == b->backoff_ms && a->selection_window_ms == b->selection_window_ms &&
            a->aggregation == b->aggregation && a->clip_norm == b->clip_norm &&
-           a->max_examples == b->max_examples && a->durability == b->durability;
+           a->max_examples == b->max_examples && a->durability == b->durability &&
+           a->keep_updates == b->keep_updates;
 }
 
 static bool same_ends(const weft_job_def *a, const weft_job_def *b)

@@ -41,7 +41,11 @@ static weft_status open_connections(weft_store *store, const char *path,
 {
     weft_models *m = &store->models;
     weft_db_options db_options = {"models.db", options->vfs, WEFT_STORE_MODELS_PAGE_BYTES,
-                                  options->busy_timeout_ms, false};
+                                  options->busy_timeout_ms, options->read_only};
+    if (options->read_only) {
+        WEFT_TRY(weft_db_open(&m->reader, path, &db_options, err));
+        return weft_schema_check(&m->reader, &weft_models_schema, err);
+    }
     WEFT_TRY(weft_db_open(&m->writer, path, &db_options, err));
     m->writer_full = true;
     (void)sqlite3_wal_hook(m->writer.handle, on_commit, m); /* returns the one before */

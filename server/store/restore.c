@@ -346,8 +346,12 @@ weft_status weft_db_wants_upload(weft_db *db, uint64_t assignment_id, bool *ret_
                               "SELECT 1 FROM assignment a JOIN round r"
                               " ON r.job_id = a.job_id AND r.round = a.round"
                               " AND r.attempt = a.attempt"
+                              " JOIN job j ON j.job_id = a.job_id"
                               " WHERE a.assignment_id = ? AND a.state IN (1, 2)"
-                              " AND (r.state IN (1, 2) OR (r.state = 3 AND a.task = 2))",
+                              " AND (r.state IN (1, 2) OR (r.state = 3 AND a.task = 2)"
+                              " OR (a.state = 2 AND a.task = 1 AND r.state IN (3, 4)"
+                              " AND a.round + j.keep_updates > j.rounds_done"
+                              " AND j.keep_updates > 0))",
                               err));
     weft_query_add_u64(&q, assignment_id);
     bool row = false;

@@ -127,13 +127,15 @@ static weft_status insert_job(weft_store *store, const weft_job_row *row, const 
         &q, store,
         "INSERT INTO job (status, reason, round, rounds_done, attempts, retry_at_ms, version,"
         " model_bytes, evals_since_best, best, changed_unix_ms, job_id, name, dataset, definition,"
-        " created_unix_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " created_unix_ms, keep_updates)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         err));
     add_job(&q, store, row);
     weft_query_add_text(&q, row->def->name);
     weft_query_add_text(&q, row->def->dataset);
     weft_query_add_blob(&q, definition, definition_size);
     weft_query_add_i64(&q, row->created_unix_ms);
+    weft_query_add_u64(&q, row->def->keep_updates);
     return weft_store_run(&q, store, err);
 }
 

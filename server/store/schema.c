@@ -314,6 +314,11 @@ static const char epoch_sql[] = "CREATE TABLE epoch ("
 /* each client's newest assignment, at the start */
 static const char newest_sql[] = "CREATE INDEX assignment_client ON assignment (client);";
 
+/* Rounds whose updates a job keeps: what the spool still wants is asked with the job's row alone.
+ */
+static const char keep_sql[] =
+    "ALTER TABLE job ADD COLUMN keep_updates INTEGER NOT NULL DEFAULT 0;";
+
 static const char *const main_1[] = {jobs_sql,     rounds_sql,  assignments_sql,
                                      versions_sql, clients_sql, NULL};
 static const char *const main_2[] = {metrics_sql, NULL};
@@ -322,8 +327,9 @@ static const char *const main_4[] = {secure_sql, NULL};
 static const char *const main_5[] = {bytes_down_sql, NULL};
 static const char *const main_6[] = {epoch_sql, NULL};
 static const char *const main_8[] = {newest_sql, NULL};
+static const char *const main_9[] = {keep_sql, NULL};
 static const char *const *const main_steps[] = {
-    main_1, main_2, main_3, main_4, main_5, main_6, weft_ledger_schema, main_8};
+    main_1, main_2, main_3, main_4, main_5, main_6, weft_ledger_schema, main_8, main_9};
 
 static const char *const models_1[] = {models_sql, NULL};
 static const char *const models_2[] = {texts_sql, NULL};

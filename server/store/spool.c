@@ -190,8 +190,10 @@ static weft_status check_boot(weft_spool *spool, const char *dir, weft_err *err)
 
 static weft_status open_dir(weft_spool *spool, const char *dir, weft_err *err)
 {
-    WEFT_TRY(weft_dir_make(dir, 0700, err));
     spool->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (spool->dir_fd < 0 && errno == ENOENT) {
+        WEFT_FAIL(err, WEFT_E_NOTFOUND, "there is no folder %.160s", dir);
+    }
     if (spool->dir_fd < 0) {
         WEFT_FAIL_SYS(err, errno, "cannot open %.160s: %s", dir, strerrordesc_np(errno));
     }
@@ -199,10 +201,11 @@ static weft_status open_dir(weft_spool *spool, const char *dir, weft_err *err)
         WEFT_FAIL(err, WEFT_E_NOMEM, "a lock");
     }
     spool->ready = true;
-    return check_boot(spool, dir, err);
+    return WEFT_OK;
 }
 
-weft_status weft_spool_open(weft_spool **ret, const char *dir, const weft_alloc *a, weft_err *err)
+weft_status weft_spool_open_to_look(weft_spool **ret, const char *dir, const weft_alloc *a,
+                                    weft_err *err)
 {
     weft_spool *spool = weft_array(a, 1, sizeof *spool);
     if (!spool) {
@@ -211,6 +214,20 @@ weft_status weft_spool_open(weft_spool **ret, const char *dir, const weft_alloc 
     spool->alloc = a;
     spool->dir_fd = -1;
     const weft_status status = open_dir(spool, dir, err);
+    if (status != WEFT_OK) {
+        weft_spool_close(spool);
+        return status;
+    }
+    *ret = spool;
+    return WEFT_OK;
+}
+
+weft_status weft_spool_open(weft_spool **ret, const char *dir, const weft_alloc *a, weft_err *err)
+{
+    weft_spool *spool = NULL;
+    WEFT_TRY(weft_dir_make(dir, 0700, err));
+    WEFT_TRY(weft_spool_open_to_look(&spool, dir, a, err));
+    const weft_status status = check_boot(spool, dir, err);
     if (status != WEFT_OK) {
         weft_spool_close(spool);
         return status;

@@ -23,6 +23,10 @@ typedef struct weft_spool_upload weft_spool_upload;
 /** Open the folder (made 0700 where missing). *ret is the caller's to close. */
 WEFT_NODISCARD weft_status weft_spool_open(weft_spool **ret, const char *dir, const weft_alloc *a,
                                            weft_err *err);
+/** The same of a folder that stays as it is, to map what is in it: beside whoever uses it, or in a
+ * copy. WEFT_E_NOTFOUND. */
+WEFT_NODISCARD weft_status weft_spool_open_to_look(weft_spool **ret, const char *dir,
+                                                   const weft_alloc *a, weft_err *err);
 /** Close, after every upload and view ended. The files stay. NULL is allowed. */
 void weft_spool_close(weft_spool *spool);
 

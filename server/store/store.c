@@ -46,7 +46,7 @@ static weft_status take_lock(weft_store *store, weft_err *err)
 
 static weft_status make_dir(weft_store *store, const weft_store_options *options, weft_err *err)
 {
-    if (!options->must_exist) {
+    if (!options->must_exist && !options->read_only) {
         return weft_dir_make(store->dir, 0700, err);
     }
     char path[PATH_MAX];
@@ -63,8 +63,11 @@ static weft_status open_main(weft_store *store, const weft_store_options *option
     char path[PATH_MAX];
     WEFT_TRY(weft_path_join(path, sizeof path, store->dir, "weft.db", err));
     const weft_db_options db_options = {"weft.db", options->vfs, WEFT_STORE_MAIN_PAGE_BYTES,
-                                        options->busy_timeout_ms, false};
+                                        options->busy_timeout_ms, options->read_only};
     WEFT_TRY(weft_db_open(&store->main, path, &db_options, err));
+    if (options->read_only) {
+        return weft_schema_check(&store->main, &weft_main_schema, err);
+    }
     store->main_full = true;
     WEFT_TRY(weft_schema_migrate(&store->main, &weft_main_schema, weft_main_schema.n, err));
     /* what is deleted is overwritten: rows of secure sessions end with shares in the clear */
@@ -78,7 +81,9 @@ static weft_status open_main(weft_store *store, const weft_store_options *option
 static weft_status open_all(weft_store *store, const weft_store_options *options, weft_err *err)
 {
     WEFT_TRY(make_dir(store, options, err));
-    WEFT_TRY(take_lock(store, err));
+    if (!options->read_only) {
+        WEFT_TRY(take_lock(store, err));
+    }
     WEFT_TRY(open_main(store, options, err));
     return weft_models_open(store, options, err);
 }

@@ -40,12 +40,14 @@ typedef struct weft_store weft_store;
 typedef struct weft_store_options {
     uint32_t busy_timeout_ms; /* how long a reader of another process may hold us up */
     bool must_exist;          /* WEFT_E_NOTFOUND instead of making a fresh directory */
+    bool read_only;           /* beside whoever holds the directory: no lock, no migration; nothing
+                               * can be written. An older schema is WEFT_E_STATE */
     const char *vfs;          /* SQLite's name of a file system layer; NULL: the default */
 } weft_store_options;
 
 #define WEFT_STORE_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        5000, false, NULL                                                                          \
+        5000, false, false, NULL                                                                   \
     }
 
 /**
@@ -156,7 +158,8 @@ WEFT_NODISCARD weft_status weft_store_next_ids(weft_store *store, uint64_t *ret_
                                                uint64_t *ret_assignment_id, weft_err *err);
 /**
  * Does the spool have to keep the upload of this assignment? True while it is open or accepted and
- * what it is summed in (its round, or the round's evaluation) has not ended. For weft_spool_sweep.
+ * what it is summed in (its round, or the round's evaluation) has not ended; and while its round is
+ * among those whose updates the job keeps. For weft_spool_sweep.
  */
 WEFT_NODISCARD weft_status weft_store_wants_upload(weft_store *store, uint64_t assignment_id,
                                                    bool *ret_wanted, weft_err *err);

@@ -111,7 +111,7 @@ static void test_help__every_verb_has_its_own(void **state)
         assert_string_equal(e->err, "");
         n++;
     }
-    assert_int_equal(n, 30);
+    assert_int_equal(n, 31);
     e = RUN("model", "--help");
     assert_int_equal(e->status, 0);
     assert_says(e->out, "model export MODEL");

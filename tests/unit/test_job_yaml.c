@@ -198,13 +198,14 @@ static void test_job_yaml_print__parses_to_the_same(void **state)
     (void)state;
     weft_job_def def = parsed(HEAD);
     assert_round_trip(&def);
-    def = parsed(HEAD "train: {batch_size: all, learning_rate: 0.1, optimizer: adam}\n"
-                      "round: {deadline: 1234567ms, backoff: 0s, lease: 7s}\n"
-                      "evaluation: {data: 'with \"quotes\" and \\ and # and: colons'}\n"
-                      "stop: {target: {metric: accuracy, value: 0.1}}\n"
-                      "aggregation: {durability: round, max_examples: 7}\n"
-                      "init: {version: "
-                      "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff}\n");
+    def = parsed(
+        HEAD "train: {batch_size: all, learning_rate: 0.1, optimizer: adam}\n"
+             "round: {deadline: 1234567ms, backoff: 0s, lease: 7s}\n"
+             "evaluation: {data: 'with \"quotes\" and \\ and # and: colons'}\n"
+             "stop: {target: {metric: accuracy, value: 0.1}}\n"
+             "aggregation: {durability: round, max_examples: 7, secure: false, keep_updates: 9}\n"
+             "init: {version: "
+             "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff}\n");
     assert_round_trip(&def);
     def = parsed("name: j\ndataset: d\nmodel: |\n  input 4x4x1\n  flatten\n  dense units=2\n"
                  "  loss softmax_cross_entropy weights=1,2.5\n  metrics auc recall\n"

@@ -707,6 +707,9 @@ static void test_job_def_check__names_the_field(void **state)
     REFUSED(d.max_examples = 0, "max_examples");
     REFUSED(d.max_examples = WEFT_MAX_EXAMPLES + 1, "max_examples");
     REFUSED(d.durability = (weft_durability)0, "durability");
+    REFUSED((d.secure_aggregation = false, d.keep_updates = WEFT_MAX_KEEP_UPDATES + 1),
+            "keep_updates is 1001");
+    REFUSED((d.secure_aggregation = true, d.keep_updates = 1), "aggregation.secure is true");
     REFUSED(d.eval_every = 0, "evaluation.every");
     REFUSED(d.eval_clients = WEFT_MAX_COHORT + 1, "evaluation.clients");
     REFUSED(d.eval_deadline_ms = 0, "evaluation.deadline_ms");

@@ -25,17 +25,21 @@ static char *make_dir(void)
 {
     char *dir = test_dir_new();
     weft_store_close(open_store(dir));
-    exec_on(dir, "weft.db",
-            "INSERT INTO job VALUES (3, 'a', 'd', x'6465', 1, '', 1, 0, 0, 0, NULL, 4, 0, NULL, 5,"
-            " 6);"
-            "INSERT INTO round (job_id, round, attempt, state, reason, base, eligible, cohort,"
-            " accepted, n_examples, deadline_ms, opened_unix_ms, closed_unix_ms, bytes_up,"
-            " changed_unix_ms) VALUES (3, 1, 1, 1, '', zeroblob(32), 2, 2, 1, 9, 9, 1, 0, 4, 6);"
-            "INSERT INTO assignment VALUES (7, 3, 1, 1, 'c', 1, 2, 0, '', 0, zeroblob(32), 9, 4, 6,"
-            " 6);"
-            "INSERT INTO assignment VALUES (8, 3, 1, 1, 'e', 1, 4, 0, '', 0, NULL, 0, 0, 0, 6);"
-            "INSERT INTO version (digest, job_id, round, bytes, created_unix_ms)"
-            " VALUES (zeroblob(32), 3, 0, 4, 6)");
+    exec_on(
+        dir, "weft.db",
+        "INSERT INTO job (job_id, name, dataset, definition, status, reason, round, rounds_done,"
+        " attempts, retry_at_ms, version, model_bytes, evals_since_best, best,"
+        " created_unix_ms, changed_unix_ms) VALUES (3, 'a', 'd', x'6465', 1, '', 1, 0, 0, 0, NULL, "
+        "4, 0, NULL, 5,"
+        " 6);"
+        "INSERT INTO round (job_id, round, attempt, state, reason, base, eligible, cohort,"
+        " accepted, n_examples, deadline_ms, opened_unix_ms, closed_unix_ms, bytes_up,"
+        " changed_unix_ms) VALUES (3, 1, 1, 1, '', zeroblob(32), 2, 2, 1, 9, 9, 1, 0, 4, 6);"
+        "INSERT INTO assignment VALUES (7, 3, 1, 1, 'c', 1, 2, 0, '', 0, zeroblob(32), 9, 4, 6,"
+        " 6);"
+        "INSERT INTO assignment VALUES (8, 3, 1, 1, 'e', 1, 4, 0, '', 0, NULL, 0, 0, 0, 6);"
+        "INSERT INTO version (digest, job_id, round, bytes, created_unix_ms)"
+        " VALUES (zeroblob(32), 3, 0, 4, 6)");
     exec_on(dir, "models.db",
             "INSERT INTO model (model_id, digest, bytes, created_unix_ms)"
             " VALUES (1, zeroblob(32), 4, 6)");

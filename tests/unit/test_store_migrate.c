@@ -33,7 +33,10 @@ static void make_old(const char *dir, uint32_t main_version, uint32_t models_ver
         assert_ok(weft_db_exec(
             &db,
             "UPDATE clock SET logical_ms = 777;"
-            "INSERT INTO job VALUES (1, 'old', 'd', x'6465', 1, '', 1, 0, 0, 0, NULL, 4, 0, NULL,"
+            "INSERT INTO job (job_id, name, dataset, definition, status, reason, round, "
+            "rounds_done,"
+            " attempts, retry_at_ms, version, model_bytes, evals_since_best, best, created_unix_ms,"
+            " changed_unix_ms) VALUES (1, 'old', 'd', x'6465', 1, '', 1, 0, 0, 0, NULL, 4, 0, NULL,"
             " 5, 6);"
             "INSERT INTO round (job_id, round, attempt, state, reason, base, version, eligible,"
             " cohort, accepted, n_examples, deadline_ms, opened_unix_ms, closed_unix_ms, bytes_up,"
@@ -238,11 +241,11 @@ static void test_store_open__refuses_newer_foreign_and_damaged_files(void **stat
     weft_err err = WEFT_ERR_INIT;
     assert_int_equal(try_open(dir, &err), WEFT_E_STATE);
     assert_string_equal(err.msg,
-                        "weft.db has schema version 99 and this program knows versions up to 8: "
+                        "weft.db has schema version 99 and this program knows versions up to 9: "
                         "start the newer weftd, or restore a backup from before its first start");
     exec_on(dir, "weft.db", "PRAGMA user_version=0");
     assert_int_equal(try_open(dir, NULL), WEFT_E_FORMAT);
-    exec_on(dir, "weft.db", "PRAGMA user_version=8");
+    exec_on(dir, "weft.db", "PRAGMA user_version=9");
     assert_int_equal(try_open(dir, NULL), WEFT_OK);
     exec_on(dir, "models.db", "PRAGMA application_id=1");
     weft_err_clear(&err);
