@@ -103,6 +103,7 @@ static const weft_field submit_job_request[] = {
     WEFT_ROW_VERSION,
     WEFT_ROW_SUB(weft_msg_submit_job_request, job, 2, MESSAGE, true, job_definition),
     WEFT_ROW(weft_msg_submit_job_request, dry_run, 3, BOOL, false, 1),
+    WEFT_ROW(weft_msg_submit_job_request, plain, 4, BOOL, false, 1),
 };
 WEFT_TABLE("SubmitJobRequest", submit_job_request, submit_job_request, false, NULL);
 

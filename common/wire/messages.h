@@ -232,6 +232,7 @@ typedef struct weft_msg_job_info {
 typedef struct weft_msg_submit_job_request {
     const weft_job_def *job;
     bool dry_run;
+    bool plain; /* said in so many words: no secure aggregation */
 } weft_msg_submit_job_request;
 
 typedef struct weft_msg_submit_job_reply {

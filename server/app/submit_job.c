@@ -214,6 +214,18 @@ static void run_submit(weft_item *item, void *owner)
     drop_later(d, s);
 }
 
+/* On the wire what is false or zero is not there at all: a request that leaves secure aggregation
+ * out must not end with a coordinator that sees every update. */
+static void make_secure(weft_job_def *def)
+{
+    weft_job_def usual;
+    weft_job_def_init(&usual);
+    def->secure_aggregation = true;
+    if (def->secure.adversary == 0) { /* no policy came */
+        def->secure = usual.secure;
+    }
+}
+
 void weft_jobs_submit(weft_daemon *d, weft_rpc_call *call)
 {
     const weft_msg_submit_job_request *request = call->msg;
@@ -232,6 +244,9 @@ void weft_jobs_submit(weft_daemon *d, weft_rpc_call *call)
     s->d = d;
     s->call = call;
     s->dry_run = request->dry_run;
+    if (!request->plain) {
+        make_secure(&s->def);
+    }
     if (!weft_rt_pool_submit(d->pool, &s->job)) {
         weft_rpc_fail_unavailable(call, "the coordinator is stopping: try again soon");
         weft_rpc_call_unref(call);

@@ -20,7 +20,14 @@
 #include <jansson.h>
 
 /* exit statuses, as README and `weft --help` tell them */
-enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_NOT_REACHED = 2, CLI_NOT_KEPT = 2, CLI_TIMED_OUT = 3, CLI_USAGE = 64 };
+enum {
+    CLI_DONE = 0,
+    CLI_FAILED = 1,
+    CLI_NOT_REACHED = 2,
+    CLI_NOT_KEPT = 2,
+    CLI_TIMED_OUT = 3,
+    CLI_USAGE = 64
+};
 
 #define CLI_MAX_OPTIONS 12
 #define CLI_TIMEOUT_MS  30000U

@@ -11,7 +11,8 @@
 weft_status cli_job_send(cli *c, const weft_job_def *def, bool dry_run,
                          weft_msg_submit_job_reply *ret, cli_reply *reply, weft_err *err)
 {
-    const weft_msg_submit_job_request request = {.job = def, .dry_run = dry_run};
+    const weft_msg_submit_job_request request = {
+        .job = def, .dry_run = dry_run, .plain = !def->secure_aggregation};
     return cli_call(c, WEFT_METHOD_SUBMIT_JOB, WEFT_MSG_SUBMIT_JOB_REQUEST, &request,
                     WEFT_MSG_SUBMIT_JOB_REPLY, ret, reply, err);
 }

@@ -229,6 +229,7 @@ static void test_job_submit__sends_what_the_file_says(void **state)
         weft_msg_submit_job_request_decode(&request, heard.data, heard.size, &arena, NULL),
         WEFT_OK);
     assert_false(request.dry_run);
+    assert_false(request.plain);
     assert_int_equal(request.job->target, 4);
     assert_int_equal(request.job->rounds, 3);
     weft_arena_done(&arena);

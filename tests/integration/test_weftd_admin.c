@@ -137,7 +137,7 @@ static void test_submit_job__checks_everything(void **state)
     weft_msg_submit_job_reply reply;
     start(&f);
     job_plain(&def, "dry", 12345, 1, 1);
-    weft_msg_submit_job_request request = {.job = &def, .dry_run = true};
+    weft_msg_submit_job_request request = {.job = &def, .dry_run = true, .plain = true};
     call_ok(&a, &f.op, WEFT_METHOD_SUBMIT_JOB, WEFT_MSG_SUBMIT_JOB_REQUEST, &request,
             WEFT_MSG_SUBMIT_JOB_REPLY, &reply);
     assert_null(reply.job);
@@ -158,12 +158,13 @@ static void test_submit_job__checks_everything(void **state)
     assert_non_null(strstr(a.text, "minimum"));
     answer_done(&a);
     def.minimum = 1;
-    def.secure_aggregation = true;
+    request.plain = false; /* left out: the job is secure, and too small for that */
     call(&a, &f.op, WEFT_METHOD_SUBMIT_JOB, WEFT_MSG_SUBMIT_JOB_REQUEST, &request,
          WEFT_MSG_SUBMIT_JOB_REPLY, &reply);
     assert_int_equal(a.code, WEFT_RT_INVALID_ARGUMENT);
+    assert_non_null(strstr(a.text, "secure"));
     answer_done(&a);
-    def.secure_aggregation = false;
+    request.plain = true;
     def.has_init_version = true; /* nobody has stored these */
     call(&a, &f.op, WEFT_METHOD_SUBMIT_JOB, WEFT_MSG_SUBMIT_JOB_REQUEST, &request,
          WEFT_MSG_SUBMIT_JOB_REPLY, &reply);
@@ -564,7 +565,7 @@ static void test_store__a_batch_that_cannot_be_kept_is_answered_and_undone(void 
     (void)snprintf(path, sizeof path, "%s/coord/data/weft.db", f.w.dir);
     assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
     assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-    const weft_msg_submit_job_request request = {.job = &def};
+    const weft_msg_submit_job_request request = {.job = &def, .plain = true};
     weft_msg_submit_job_reply reply;
     call(&a, &f.op, WEFT_METHOD_SUBMIT_JOB, WEFT_MSG_SUBMIT_JOB_REQUEST, &request,
          WEFT_MSG_SUBMIT_JOB_REPLY, &reply);

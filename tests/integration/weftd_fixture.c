@@ -628,7 +628,7 @@ void job_plain(weft_job_def *def, const char *name, uint64_t n_params, uint32_t 
 
 void job_submit(peer *op, const weft_job_def *def)
 {
-    const weft_msg_submit_job_request request = {.job = def};
+    const weft_msg_submit_job_request request = {.job = def, .plain = !def->secure_aggregation};
     weft_msg_submit_job_reply reply;
     answer a;
     call_ok(&a, op, WEFT_METHOD_SUBMIT_JOB, WEFT_MSG_SUBMIT_JOB_REQUEST, &request,
