@@ -35,11 +35,12 @@
 #define WEFT_MAX_DATA_BYTES (UINT64_C(1) << 40)
 /* A text to learn from: its windows take 4 bytes a character of each window. Roles are compared one
  * by one. */
-#define WEFT_MAX_TEXT_BYTES   (64U << 20)
-#define WEFT_MAX_TEXT_WINDOW  4096U
-#define WEFT_MAX_TEXT_ROLES   4096U
-#define WEFT_MAX_KEEP_UPDATES 1000U
+#define WEFT_MAX_TEXT_BYTES  (64U << 20)
+#define WEFT_MAX_TEXT_WINDOW 4096U
+#define WEFT_MAX_TEXT_ROLES  4096U
 
+/* Rounds whose updates a job keeps on disk. */
+#define WEFT_MAX_KEEP_UPDATES 1000U
 /* 2^33 parameters are 32 GiB of float32: above any mapping we expect, below any overflow. */
 #define WEFT_MAX_PARAMS (UINT64_C(1) << 33)
 /* A client's weight in an average. A peer that lets 2^62 in loses its model to one client. */
