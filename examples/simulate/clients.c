@@ -137,7 +137,7 @@ static weft_status on_train(sim_federation *fed, uint32_t k, bool *ret_gone, wef
         return WEFT_OK;
     }
     c->wants_training = true;
-    return sim_push(&fed->training, (sim_todo){.client = k}, err);
+    return sim_push(&fed->training, (sim_due){.client = k}, err);
 }
 
 /* A call of the protocol, with the message that leaves. */
@@ -152,9 +152,9 @@ static weft_status on_step(sim_federation *fed, uint32_t k, const weft_session_a
     c->step = (sim_step){action->u.step.ctx, action->u.step.message, action->u.step.taken,
                          action->u.step.offset, action->u.step.hold_ms};
     return sim_push(&fed->queue,
-                    (sim_todo){.kind = SIM_TODO_STEP,
-                               .client = k,
-                               .id = action->u.step.assignment->assignment_id},
+                    (sim_due){.kind = SIM_DUE_STEP,
+                              .client = k,
+                              .id = action->u.step.assignment->assignment_id},
                     err);
 }
 
@@ -167,38 +167,38 @@ static weft_status on_mask(sim_federation *fed, uint32_t k, const weft_session_a
         return WEFT_OK;
     }
     WEFT_TRY(sim_vector_mask(&c->vector, action, err));
-    return sim_push(&fed->queue, (sim_todo){.kind = SIM_TODO_MASKED, .client = k}, err);
+    return sim_push(&fed->queue, (sim_due){.kind = SIM_DUE_MASKED, .client = k}, err);
 }
 
 static weft_status on_action(sim_federation *fed, uint32_t k, const weft_session_action *action,
                              bool *ret_gone, weft_err *err)
 {
     sim_client *c = &fed->clients[k];
-    sim_todo todo = {.client = k};
+    sim_due due = {.client = k};
     switch (action->kind) {
     case WEFT_SESSION_CHECK_IN:
-        todo.kind = SIM_TODO_CHECK_IN;
-        todo.id = action->u.check_in.hold_ms;
+        due.kind = SIM_DUE_CHECK_IN;
+        due.id = action->u.check_in.hold_ms;
         break;
     case WEFT_SESSION_FETCH: /* the shared version is at hand */
-        todo.kind = SIM_TODO_FETCHED;
+        due.kind = SIM_DUE_FETCHED;
         break;
     case WEFT_SESSION_TRAIN:
         return on_train(fed, k, ret_gone, err);
     case WEFT_SESSION_STORE:
-        todo.kind = SIM_TODO_STORED;
+        due.kind = SIM_DUE_STORED;
         break;
     case WEFT_SESSION_UPLOAD:
-        todo.kind = SIM_TODO_UPDATE;
-        todo.id = action->u.upload.assignment->assignment_id;
+        due.kind = SIM_DUE_UPDATE;
+        due.id = action->u.upload.assignment->assignment_id;
         break;
     case WEFT_SESSION_PROGRESS:
-        todo.kind = SIM_TODO_PROGRESS;
-        todo.id = action->u.progress.assignment_id;
+        due.kind = SIM_DUE_PROGRESS;
+        due.id = action->u.progress.assignment_id;
         break;
     case WEFT_SESSION_ABANDON:
-        todo.kind = SIM_TODO_ABANDON;
-        todo.id = action->u.abandon.assignment_id;
+        due.kind = SIM_DUE_ABANDON;
+        due.id = action->u.abandon.assignment_id;
         (void)snprintf(c->reason, sizeof c->reason, "%s", action->u.abandon.reason); /* cut */
         break;
     case WEFT_SESSION_RENEW:
@@ -219,7 +219,7 @@ static weft_status on_action(sim_federation *fed, uint32_t k, const weft_session
     default:
         return WEFT_OK;
     }
-    return sim_push(&fed->queue, todo, err);
+    return sim_push(&fed->queue, due, err);
 }
 
 weft_status sim_client_on(sim_federation *fed, uint32_t k, const weft_session_event *event,
@@ -464,7 +464,7 @@ weft_status sim_clients_train(sim_federation *fed, bool *ret_any, weft_err *err)
 {
     sim_task *t = NULL;
     while (fed->training.n > 0 && (t = sim_pool_take(fed->pool)) != NULL) {
-        sim_todo next = {0};
+        sim_due next = {0};
         (void)sim_pop(&fed->training, &next); /* there is one */
         const weft_status status = fill_task(fed, t, next.client, err);
         sim_pool_put(fed->pool, t); /* also after a failure: what was taken must come back */

@@ -85,7 +85,7 @@ static weft_status fold_masked(sim_federation *fed, uint64_t assignment_id, weft
         sim_vector *v = &fed->clients[k].vector;
         if (v->assignment_id == assignment_id) {
             WEFT_TRY(sim_masked_fold(&fed->masked, v, err));
-            return sim_push(&fed->queue, (sim_todo){.kind = SIM_TODO_FOLDED, .id = assignment_id},
+            return sim_push(&fed->queue, (sim_due){.kind = SIM_DUE_FOLDED, .id = assignment_id},
                             err);
         }
     }
@@ -106,7 +106,7 @@ static weft_status fold(sim_federation *fed, const weft_action *action, weft_err
     weft_sum_add_range(fed->sum, delta, 0, fed->world->layout->n_params, action->u.fold.n_examples);
     WEFT_TRY(weft_sum_count(fed->sum, action->u.fold.n_examples, err));
     return sim_push(&fed->queue,
-                    (sim_todo){.kind = SIM_TODO_FOLDED, .id = action->u.fold.assignment_id}, err);
+                    (sim_due){.kind = SIM_DUE_FOLDED, .id = action->u.fold.assignment_id}, err);
 }
 
 static weft_status tell_round(sim_federation *fed, const weft_round_row *row, weft_err *err)

@@ -9,11 +9,11 @@ static const weft_alloc *const memory = &weft_alloc_std;
 
 /* ---- queues ---------------------------------------------------------------------------------- */
 
-weft_status sim_push(sim_queue *queue, sim_todo todo, weft_err *err)
+weft_status sim_push(sim_queue *queue, sim_due due, weft_err *err)
 {
     if (queue->n == queue->cap) {
         const size_t cap = queue->cap ? queue->cap * 2 : 64;
-        sim_todo *grown = weft_array(memory, cap, sizeof *grown);
+        sim_due *grown = weft_array(memory, cap, sizeof *grown);
         if (!grown) {
             WEFT_FAIL(err, WEFT_E_NOMEM, "no memory for %zu events", cap);
         }
@@ -25,12 +25,12 @@ weft_status sim_push(sim_queue *queue, sim_todo todo, weft_err *err)
         queue->head = 0;
         queue->cap = cap;
     }
-    queue->item[(queue->head + queue->n) % queue->cap] = todo;
+    queue->item[(queue->head + queue->n) % queue->cap] = due;
     queue->n++;
     return WEFT_OK;
 }
 
-bool sim_pop(sim_queue *queue, sim_todo *ret)
+bool sim_pop(sim_queue *queue, sim_due *ret)
 {
     if (queue->n == 0) {
         return false;
@@ -89,56 +89,56 @@ static void step_event(weft_event *event, const sim_client *c, uint64_t id)
     event->u.secure.hold_ms = c->step.hold_ms;
 }
 
-static weft_status call_core(sim_federation *fed, const sim_todo *todo, weft_err *err)
+static weft_status call_core(sim_federation *fed, const sim_due *due, weft_err *err)
 {
-    sim_client *c = &fed->clients[todo->client];
-    weft_event event = {.call = sim_call(todo->client, todo->kind), .client = c->name};
-    switch (todo->kind) {
-    case SIM_TODO_CHECK_IN:
+    sim_client *c = &fed->clients[due->client];
+    weft_event event = {.call = sim_call(due->client, due->kind), .client = c->name};
+    switch (due->kind) {
+    case SIM_DUE_CHECK_IN:
         event.kind = WEFT_EVENT_CHECK_IN;
         event.u.check_in.datasets = &fed->declared;
         event.u.check_in.n_datasets = 1;
-        event.u.check_in.hold_ms = todo->id;
+        event.u.check_in.hold_ms = due->id;
         break;
-    case SIM_TODO_UPDATE:
-        return c->member ? upload_masked(fed, c, &event, todo->id, err)
-                         : upload(fed, c, &event, todo->id, err);
-    case SIM_TODO_STEP:
-        step_event(&event, c, todo->id);
+    case SIM_DUE_UPDATE:
+        return c->member ? upload_masked(fed, c, &event, due->id, err)
+                         : upload(fed, c, &event, due->id, err);
+    case SIM_DUE_STEP:
+        step_event(&event, c, due->id);
         break;
-    case SIM_TODO_PROGRESS:
+    case SIM_DUE_PROGRESS:
         event.kind = WEFT_EVENT_PROGRESS;
-        event.u.progress.assignment_id = todo->id;
+        event.u.progress.assignment_id = due->id;
         break;
-    case SIM_TODO_ABANDON:
+    case SIM_DUE_ABANDON:
         event.kind = WEFT_EVENT_ABANDON;
-        event.u.abandon.assignment_id = todo->id;
+        event.u.abandon.assignment_id = due->id;
         event.u.abandon.reason = c->reason;
         break;
-    case SIM_TODO_FOLDED:
+    case SIM_DUE_FOLDED:
         event = (weft_event){.kind = WEFT_EVENT_FOLDED};
-        event.u.folded.assignment_id = todo->id;
+        event.u.folded.assignment_id = due->id;
         break;
-    case SIM_TODO_FETCHED:
-    case SIM_TODO_STORED:
-    case SIM_TODO_MASKED:
+    case SIM_DUE_FETCHED:
+    case SIM_DUE_STORED:
+    case SIM_DUE_MASKED:
     default:
         break;
     }
     return sim_coordinator_on(fed, &event, err);
 }
 
-static weft_status feed_session(sim_federation *fed, const sim_todo *todo, weft_err *err)
+static weft_status feed_session(sim_federation *fed, const sim_due *due, weft_err *err)
 {
     weft_session_event event = {.kind = WEFT_SESSION_FETCHED};
-    const sim_vector *v = &fed->clients[todo->client].vector;
-    if (todo->kind == SIM_TODO_MASKED) {
+    const sim_vector *v = &fed->clients[due->client].vector;
+    if (due->kind == SIM_DUE_MASKED) {
         event.kind = WEFT_SESSION_MASKED;
         event.u.masked.total_bytes = v->n_words * sizeof *v->masked;
         memcpy(event.u.masked.digest, v->digest, WEFT_DIGEST_BYTES);
     }
-    if (todo->kind == SIM_TODO_STORED) {
-        const sim_task *t = fed->clients[todo->client].task;
+    if (due->kind == SIM_DUE_STORED) {
+        const sim_task *t = fed->clients[due->client].task;
         event.kind = WEFT_SESSION_STORED;
         if (v->encoded) {
             event.u.stored.total_bytes = v->n_words * sizeof *v->encoded;
@@ -148,29 +148,29 @@ static weft_status feed_session(sim_federation *fed, const sim_todo *todo, weft_
             memcpy(event.u.stored.digest, t->delta.digest, WEFT_DIGEST_BYTES);
         }
     }
-    return sim_client_on(fed, todo->client, &event, err);
+    return sim_client_on(fed, due->client, &event, err);
 }
 
-static weft_status handle(sim_federation *fed, const sim_todo *todo, weft_err *err)
+static weft_status handle(sim_federation *fed, const sim_due *due, weft_err *err)
 {
-    if (todo->kind == SIM_TODO_FOLDED) {
-        return call_core(fed, todo, err);
+    if (due->kind == SIM_DUE_FOLDED) {
+        return call_core(fed, due, err);
     }
-    if (!fed->clients[todo->client].session) {
+    if (!fed->clients[due->client].session) {
         return WEFT_OK; /* it went away meanwhile */
     }
-    if (todo->kind == SIM_TODO_FETCHED || todo->kind == SIM_TODO_STORED ||
-        todo->kind == SIM_TODO_MASKED) {
-        return feed_session(fed, todo, err);
+    if (due->kind == SIM_DUE_FETCHED || due->kind == SIM_DUE_STORED ||
+        due->kind == SIM_DUE_MASKED) {
+        return feed_session(fed, due, err);
     }
-    return call_core(fed, todo, err);
+    return call_core(fed, due, err);
 }
 
 static weft_status drain(sim_federation *fed, weft_err *err)
 {
-    sim_todo todo = {0};
-    while (sim_pop(&fed->queue, &todo)) {
-        WEFT_TRY(handle(fed, &todo, err));
+    sim_due due = {0};
+    while (sim_pop(&fed->queue, &due)) {
+        WEFT_TRY(handle(fed, &due, err));
     }
     return WEFT_OK;
 }

@@ -9,29 +9,29 @@
 #include "session.h"
 
 /* What is to happen next, in order. Payloads lie with the client: one call each at a time. */
-typedef enum sim_todo_kind {
+typedef enum sim_due_kind {
     /* for a session */
-    SIM_TODO_FETCHED = 1,
-    SIM_TODO_STORED,
-    SIM_TODO_MASKED,
+    SIM_DUE_FETCHED = 1,
+    SIM_DUE_STORED,
+    SIM_DUE_MASKED,
     /* for the core, from a client */
-    SIM_TODO_CHECK_IN,
-    SIM_TODO_UPDATE,
-    SIM_TODO_PROGRESS,
-    SIM_TODO_ABANDON,
-    SIM_TODO_STEP,
+    SIM_DUE_CHECK_IN,
+    SIM_DUE_UPDATE,
+    SIM_DUE_PROGRESS,
+    SIM_DUE_ABANDON,
+    SIM_DUE_STEP,
     /* for the core */
-    SIM_TODO_FOLDED
-} sim_todo_kind;
+    SIM_DUE_FOLDED
+} sim_due_kind;
 
-typedef struct sim_todo {
-    sim_todo_kind kind;
+typedef struct sim_due {
+    sim_due_kind kind;
     uint32_t client;
     uint64_t id; /* assignment */
-} sim_todo;
+} sim_due;
 
 /* The token of a client's call: one of each kind can wait. Below 16: calls of nobody. */
-static inline uint64_t sim_call(uint32_t client, sim_todo_kind kind)
+static inline uint64_t sim_call(uint32_t client, sim_due_kind kind)
 {
     return ((uint64_t)client + 1) * 16 + (uint64_t)kind;
 }
@@ -43,7 +43,7 @@ static inline uint32_t sim_caller(uint64_t call)
 
 /* A first-in first-out list. */
 typedef struct sim_queue {
-    sim_todo *item; /* [cap], owned; cap is a power of two */
+    sim_due *item; /* [cap], owned; cap is a power of two */
     size_t head, n, cap;
 } sim_queue;
 
@@ -123,8 +123,8 @@ struct sim_federation {
     sim_queue training; /* TRAIN actions in order; kind is not used */
 };
 
-WEFT_NODISCARD weft_status sim_push(sim_queue *queue, sim_todo todo, weft_err *err);
-bool sim_pop(sim_queue *queue, sim_todo *ret);
+WEFT_NODISCARD weft_status sim_push(sim_queue *queue, sim_due due, weft_err *err);
+bool sim_pop(sim_queue *queue, sim_due *ret);
 
 /* ---- coordinator.c --------------------------------------------------------------------------- */
 

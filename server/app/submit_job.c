@@ -216,14 +216,21 @@ static void run_submit(weft_item *item, void *owner)
 
 /* On the wire what is false or zero is not there at all: a request that leaves secure aggregation
  * out must not end with a coordinator that sees every update. */
-static void make_secure(weft_job_def *def)
+static weft_status settle_privacy(weft_job_def *def, bool plain, weft_err *err)
 {
+    const weft_job_secure *s = &def->secure;
     weft_job_def usual;
-    weft_job_def_init(&usual);
-    def->secure_aggregation = true;
-    if (def->secure.adversary == 0) { /* no policy came */
+    if (plain && def->secure_aggregation) {
+        WEFT_FAIL(err, WEFT_E_INVALID,
+                  "the request says plain and its job secure_aggregation: leave one of them out");
+    }
+    def->secure_aggregation = !plain;
+    if (s->adversary == 0 && s->gamma == 0.0 && s->delta == 0.0 && s->min_colluders == 0 &&
+        s->phase_deadline_ms == 0) { /* no policy came */
+        weft_job_def_init(&usual);
         def->secure = usual.secure;
     }
+    return WEFT_OK;
 }
 
 void weft_jobs_submit(weft_daemon *d, weft_rpc_call *call)
@@ -239,14 +246,17 @@ void weft_jobs_submit(weft_daemon *d, weft_rpc_call *call)
         weft_requests_fail(call, &err);
         return;
     }
+    if (settle_privacy(&s->def, request->plain, &err) != WEFT_OK) {
+        weft_requests_fail(call, &err);
+        s->d = d;
+        drop(s);
+        return;
+    }
     s->job.run = run_prepare;
     s->item.run = run_submit;
     s->d = d;
     s->call = call;
     s->dry_run = request->dry_run;
-    if (!request->plain) {
-        make_secure(&s->def);
-    }
     if (!weft_rt_pool_submit(d->pool, &s->job)) {
         weft_rpc_fail_unavailable(call, "the coordinator is stopping: try again soon");
         weft_rpc_call_unref(call);

@@ -24,8 +24,8 @@ enum {
     CLI_DONE = 0,
     CLI_FAILED = 1,
     CLI_NOT_REACHED = 2,
-    CLI_NOT_KEPT = 2,
     CLI_TIMED_OUT = 3,
+    CLI_NOT_KEPT = 4,
     CLI_USAGE = 64
 };
 

@@ -66,7 +66,7 @@ static void print_help(void)
     print_options(global_options);
     printf(
         "\nweft NOUN VERB --help tells more. Exit status: 0 done, 1 refused or failed, 2 cannot\n"
-        "connect or not allowed, 3 timed out, 64 usage.\n");
+        "connect or not allowed, 3 timed out, 4 not kept any more, 64 usage.\n");
 }
 
 static void print_verb_help(const cli_verb *v)

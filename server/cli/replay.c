@@ -94,7 +94,13 @@ static weft_status open_records(replay *r, weft_err *err)
                   r->c->argument[0]);
     }
     WEFT_TRY(weft_path_join(path, sizeof path, config.data_dir, "spool", err));
-    return weft_spool_open_to_look(&r->spool, path, &weft_alloc_std, err);
+    weft_err why = WEFT_ERR_INIT;
+    const weft_status status = weft_spool_open_to_look(&r->spool, path, &weft_alloc_std, &why);
+    if (status != WEFT_OK && status != WEFT_E_NOTFOUND) { /* a backup has none */
+        *err = why;
+        return status;
+    }
+    return WEFT_OK;
 }
 
 /* ---- the sum --------------------------------------------------------------------------------- */
@@ -272,7 +278,7 @@ weft_status cli_round_replay(cli *c, weft_err *err)
     replay r = {.c = c, .findings = json_array()};
     cli_progress_init(&r.progress);
     weft_status status = open_records(&r, err);
-    if (status == WEFT_OK && r.def.secure_aggregation) {
+    if (status == WEFT_OK && (r.def.secure_aggregation || !r.spool)) {
         r.missing = r.round.accepted;
     } else if (status == WEFT_OK) {
         status = compute(&r, err);

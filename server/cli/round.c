@@ -239,7 +239,7 @@ const cli_verb cli_round_verbs[] = {
      "Runs on the coordinator's machine, beside a running weftd or without one, and changes\n"
      "nothing. Each update must have the digest of its receipt; their mean, added to the version\n"
      "that the round began with, must be the version that it published, to the byte. For jobs\n"
-     "with aggregation.keep_updates. Exit status 0: it is; 1: it is not, and why is said; 2: the\n"
+     "with aggregation.keep_updates. Exit status 0: it is; 1: it is not, and why is said; 4: the\n"
      "round's updates were not kept.",
      replay_options, cli_round_replay},
     {0},

@@ -19,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- cases and references -------------------------------------------------------------------- */
@@ -124,13 +123,6 @@ static void emit(const char *name, const char *metric, double value, const char 
 
 /* ---- measuring ------------------------------------------------------------------------------- */
 
-static void nap(void)
-{
-    /* rounds carry their own times; to look more often would take from what is measured */
-    const struct timespec some = {0, 20000000};
-    (void)nanosleep(&some, NULL); /* shorter is fine */
-}
-
 /* Waits until a round has begun. */
 static void await_round(world *w, unsigned round, double patience_s)
 {
@@ -141,7 +133,7 @@ static void await_round(world *w, unsigned round, double patience_s)
                       patience_s, atomic_load(&w->board->tasks), w->dir);
         }
         world_check(w);
-        nap();
+        world_listen(w, 1000);
     }
 }
 
@@ -177,8 +169,8 @@ static result run_case(world *w, const world_job *job, double seconds)
     const double begin = (double)world_now_ns() * 1e-9;
     const unsigned first = atomic_load(&w->board->newest);
     await_round(w, first + FEWEST, 300);
-    while ((double)world_now_ns() * 1e-9 < begin + seconds) {
-        nap();
+    for (double left = seconds; left > 0; left = begin + seconds - (double)world_now_ns() * 1e-9) {
+        world_listen(w, (int)(left * 1000) + 1);
     }
     const unsigned last = atomic_load(&w->board->newest);
     const double n = (double)(last - first);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -145,6 +146,7 @@ void world_stop_coordinator(world *w)
 /* ---- clients --------------------------------------------------------------------------------- */
 
 static world_board *client_board; /* the trainer's, in a client's process */
+static int client_bell;
 
 static weft_status add_one(void *self, const weft_task_info *task, float *weights,
                            weft_task_result *result, weft_task_control *control, char message[256])
@@ -159,6 +161,9 @@ static weft_status add_one(void *self, const weft_task_info *task, float *weight
         (void)atomic_compare_exchange_strong(&board->began_ns[round], &none, world_now_ns());
         unsigned newest = atomic_load(&board->newest);
         while (newest < round && !atomic_compare_exchange_weak(&board->newest, &newest, round)) {
+        }
+        if (newest < round) {
+            (void)eventfd_write(client_bell, 1); /* full: it rings already */
         }
     }
     atomic_fetch_add(&board->tasks, 1);
@@ -218,6 +223,7 @@ static _Noreturn void take_part(const world *w, unsigned index)
         client_failed("attach", index, &err);
     }
     client_board = w->board;
+    client_bell = w->bell;
     if (weft_client_run(client, &err) != WEFT_OK) {
         client_failed("run", index, &err);
     }
@@ -245,6 +251,15 @@ static pid_t fork_client(const world *w, unsigned index, void (*run)(const world
         _exit(0);
     }
     return pid;
+}
+
+void world_listen(const world *w, int timeout_ms)
+{
+    struct pollfd wait = {.fd = w->bell, .events = POLLIN};
+    eventfd_t rung = 0;
+    if (poll(&wait, 1, timeout_ms) == 1) {
+        (void)eventfd_read(w->bell, &rung); /* how often does not matter */
+    }
 }
 
 void world_start_clients(world *w, unsigned n)
@@ -330,6 +345,10 @@ void world_make(world *w, const char *build_dir, bool plain, unsigned n)
     if (w->board == MAP_FAILED) {
         world_die("no shared memory: %s", strerror(errno));
     }
+    w->bell = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (w->bell < 0) {
+        world_die("no eventfd: %s", strerror(errno));
+    }
     char folder[300];
     (void)snprintf(folder, sizeof folder, "%s/weftd", w->dir);
     weft(w, (const char *const[]){"init", "--federation", "bench", "--dir", folder, NULL});
@@ -358,6 +377,7 @@ void world_end(world *w, bool keep)
         (void)reap(spawn(w, argv, -1));
     }
     (void)munmap(w->board, sizeof *w->board);
+    (void)close(w->bell);
 }
 
 /* ---- jobs ------------------------------------------------------------------------------------ */

@@ -33,10 +33,13 @@ typedef struct world {
     int coordinator_out;
     pid_t clients[WORLD_MAX_CLIENTS];
     unsigned n_clients; /* running */
+    int bell;           /* rung by the client that is given a round first */
     bool durable;       /* clients wait for their disk, whatever the training took */
     world_board *board;
 } world;
 
+/* Until a round begins somewhere, or for so long. */
+void world_listen(const world *w, int timeout_ms);
 /* CLOCK_MONOTONIC. */
 uint64_t world_now_ns(void);
 /* A fresh federation with n enrolled clients; exits the program with a message on any failure. */

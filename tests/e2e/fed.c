@@ -417,6 +417,36 @@ fed_proc *fed_start_client(fed *f, const char *name, const char *const *options)
     return fed_spawn(f, name, argv, true);
 }
 
+const char *fed_write_job(const fed *f, const char *name, unsigned hidden, const char *rest)
+{
+    char layer[64] = "";
+    char text[2048];
+    char file[80];
+    if (hidden > 0) {
+        (void)snprintf(layer, sizeof layer, "  dense units=%u\n  relu\n", hidden); /* fits */
+    }
+    const int n = snprintf(text, sizeof text,
+                           "name: %s\n"
+                           "dataset: digits\n"
+                           "model: |\n"
+                           "  input 28x28x1\n"
+                           "  flatten\n"
+                           "%s"
+                           "  dense units=10\n"
+                           "  loss softmax_cross_entropy\n"
+                           "%s",
+                           name, layer, rest);
+    assert_in_range(n, 1, sizeof text - 1);
+    (void)snprintf(file, sizeof file, "%s.yaml", name); /* fits: names here are short */
+    fed_write(f, file, text);
+    return fed_path(f, file);
+}
+
+void fed_submit(fed *f, const char *name, unsigned hidden, const char *rest)
+{
+    FED_WEFT(f, 0, "job", "submit", fed_write_job(f, name, hidden, rest));
+}
+
 fed_proc *fed_watch(fed *f, const char *job)
 {
     return run_weft(f, (const char *const[]){"--format", "jsonl", NULL},

@@ -93,6 +93,14 @@ json_t *fed_json(fed *f, const char *const *arguments);
 #define FED_WEFT(f, status, ...) fed_weft(f, status, (const char *const[]){__VA_ARGS__, NULL})
 #define FED_JSON(f, ...)         fed_json(f, (const char *const[]){__VA_ARGS__, NULL})
 
+/**
+ * NAME.yaml: a job on drawn digits with a network small enough that an epoch is a matter of
+ * milliseconds. @param hidden  units of a hidden layer, 0: none. @param rest  what follows the
+ * model: train, round, ... @return its path, as of fed_path.
+ */
+const char *fed_write_job(const fed *f, const char *name, unsigned hidden, const char *rest);
+/** The same, submitted. */
+void fed_submit(fed *f, const char *name, unsigned hidden, const char *rest);
 /** Start `weft --format jsonl job watch JOB`. */
 fed_proc *fed_watch(fed *f, const char *job);
 /** Until the job ends as expected ("done", "canceled"): by a watch of its own. */

@@ -14,23 +14,10 @@ static const char *const names[] = {"north", "east", "south"};
 
 static void submit(const char *name)
 {
-    char text[512];
-    char file[80];
-    (void)snprintf(text, sizeof text,
-                   "name: %s\n"
-                   "dataset: digits\n"
-                   "model: |\n"
-                   "  input 28x28x1\n"
-                   "  flatten\n"
-                   "  dense units=10\n"
-                   "  loss softmax_cross_entropy\n"
-                   "train: {learning_rate: 0.1, batch_size: 16}\n"
-                   "round: {target: 3, minimum: 3, over_selection: 1}\n"
-                   "stop: {rounds: 2}\n",
-                   name); /* fits: names here are short */
-    (void)snprintf(file, sizeof file, "%s.yaml", name);
-    fed_write(&f, file, text);
-    FED_WEFT(&f, 0, "job", "submit", fed_path(&f, file));
+    fed_submit(&f, name, 0,
+               "train: {learning_rate: 0.1, batch_size: 16}\n"
+               "round: {target: 3, minimum: 3, over_selection: 1}\n"
+               "stop: {rounds: 2}\n");
 }
 
 static void start_weftd(void)

@@ -38,26 +38,16 @@ static int tear_down(void **state)
 
 static void run_job(const char *name, const char *aggregation)
 {
-    char text[1024];
-    char file[40];
+    char text[512];
     const int n = snprintf(text, sizeof text,
-                           "name: %s\n"
-                           "dataset: digits\n"
-                           "model: |\n"
-                           "  input 28x28x1\n"
-                           "  flatten\n"
-                           "  dense units=10\n"
-                           "  loss softmax_cross_entropy\n"
                            "train: {learning_rate: 0.1, batch_size: 16, epochs: 1}\n"
                            "round: {target: %d, minimum: %d, over_selection: 1}\n"
                            "aggregation: {secure: false%s}\n"
                            "evaluation: {clients: 1}\n"
                            "stop: {rounds: %d}\n",
-                           name, N, N, aggregation, ROUNDS);
+                           N, N, aggregation, ROUNDS);
     assert_in_range(n, 1, sizeof text - 1);
-    (void)snprintf(file, sizeof file, "%s.yaml", name); /* fits */
-    fed_write(&f, file, text);
-    FED_WEFT(&f, 0, "job", "submit", fed_path(&f, file));
+    fed_submit(&f, name, 0, text);
     fed_wait_job(&f, name, "done");
 }
 
@@ -66,13 +56,19 @@ static const char *config(void)
     return fed_path(&f, "weftd/weftd.yaml");
 }
 
-static void check_replay(const char *job, const char *round, int status, const char *words)
+static void check_replay_of(const char *file, const char *job, const char *round, int status,
+                            const char *words)
 {
-    const fed_proc *p = FED_WEFT(&f, status, "round", "replay", job, round, "--config", config());
+    const fed_proc *p = FED_WEFT(&f, status, "round", "replay", job, round, "--config", file);
     assert_non_null(p->text[0].data);
     if (!strstr(p->text[0].data, words)) {
         fail_msg("no '%s' in: %s", words, p->text[0].data);
     }
+}
+
+static void check_replay(const char *job, const char *round, int status, const char *words)
+{
+    check_replay_of(config(), job, round, status, words);
 }
 
 /* The kept uploads, by name; the caller's to globfree. */
@@ -106,7 +102,7 @@ static void test_replay__the_last_rounds_give_their_versions_again(void **state)
     run_job("kept", ", keep_updates: 2");
     check_replay("kept", "4", 0, "equal: 3 updates");
     check_replay("kept", "3", 0, "equal: 3 updates");
-    check_replay("kept", "2", 2, "the job keeps those of its last 2 rounds");
+    check_replay("kept", "2", 4, "the job keeps those of its last 2 rounds");
     json_t *shown = FED_JSON(&f, "round", "replay", "kept", "4", "--config", config());
     json_t *round = FED_JSON(&f, "round", "show", "kept", "4");
     assert_string_equal(fed_string(shown, "verdict"), "equal");
@@ -115,8 +111,13 @@ static void test_replay__the_last_rounds_give_their_versions_again(void **state)
     json_decref(shown);
 
     stop_weftd();
+    check_replay("kept", "4", 0, "equal: 3 updates");
     FED_WEFT(&f, 0, "doctor", "--config", config()); /* what is kept is not left over */
-    fed_start_weftd(&f);                             /* and its sweep spares it */
+    const char *copy = fed_path(&f, "copy");         /* rows and models, no spool */
+    FED_WEFT(&f, 0, "backup", copy, "--config", config());
+    check_replay_of(fed_path(&f, "copy/weftd.yaml"), "kept", "4", 4,
+                    "3 of 3 updates are not there");
+    fed_start_weftd(&f); /* and its sweep spares it */
     glob_t kept;
     list_spool(&kept, (size_t)N * KEEP);
     check_replay("kept", "3", 0, "equal: 3 updates");
@@ -131,7 +132,7 @@ static void test_replay__what_was_not_kept_says_why(void **state)
 {
     (void)state;
     run_job("plain", "");
-    check_replay("plain", "4", 2, "aggregation.keep_updates is 0");
+    check_replay("plain", "4", 4, "aggregation.keep_updates is 0");
     FED_WEFT(&f, 1, "round", "replay", "plain", "9", "--config", config());
     FED_WEFT(&f, 1, "round", "replay", "nobody", "1", "--config", config());
     FED_WEFT(&f, 64, "round", "replay", "plain", "zero", "--config", config());

@@ -34,13 +34,6 @@ static void submit(uint32_t epochs, const char *phase_deadline, const char *rest
     char text[1024];
     const int n =
         snprintf(text, sizeof text,
-                 "name: digits\n"
-                 "dataset: digits\n"
-                 "model: |\n"
-                 "  input 28x28x1\n"
-                 "  flatten\n"
-                 "  dense units=10\n"
-                 "  loss softmax_cross_entropy\n"
                  "train: {learning_rate: 0.1, batch_size: 16, epochs: %u,\n"
                  "  schedule: cosine, schedule_rounds: 9, schedule_factor: 0.5,\n"
                  "  warmup_rounds: 0.5, clip_gradient: 3, early_stop: 9000,\n"
@@ -51,8 +44,7 @@ static void submit(uint32_t epochs, const char *phase_deadline, const char *rest
                  "%s",
                  (unsigned)epochs, phase_deadline, rest);
     assert_in_range(n, 1, sizeof text - 1);
-    fed_write(&f, "digits.yaml", text);
-    FED_WEFT(&f, 0, "job", "submit", fed_path(&f, "digits.yaml"));
+    fed_submit(&f, "digits", 0, text);
 }
 
 static void start_clients(const char *last_data)

@@ -50,30 +50,19 @@ static unsigned below(storm *s, unsigned n)
 static void submit(const storm *s)
 {
     char text[1024];
-    const int n =
-        snprintf(text, sizeof text,
-                 "name: digits\n"
-                 "dataset: digits\n"
-                 "model: |\n"
-                 "  input 28x28x1\n"
-                 "  flatten\n"
-                 "  dense units=16\n"
-                 "  relu\n"
-                 "  dense units=10\n"
-                 "  loss softmax_cross_entropy\n"
-                 "train: {learning_rate: 0.1, batch_size: 16, epochs: 2, seed: 11}\n"
-                 "round: {target: %zu, minimum: %zu, over_selection: 1, selection_window: 1h,\n"
-                 "  deadline: 1h, lease: 1h}\n"
-                 "evaluation: {clients: %zu, deadline: 1h}\n"
-                 "stop: {rounds: %u}\n"
-                 "%s",
-                 s->n, s->n, s->n, s->rounds,
-                 s->secure ? "aggregation: {clip_norm: 10, max_examples: 20000}\n"
-                             "secure: {phase_deadline: 30m}\n"
-                           : "aggregation: {secure: false}\n");
+    const int n = snprintf(text, sizeof text,
+                           "train: {learning_rate: 0.1, batch_size: 16, epochs: 2, seed: 11}\n"
+                           "round: {target: %zu, minimum: %zu, over_selection: 1,\n"
+                           "  selection_window: 1h, deadline: 1h, lease: 1h}\n"
+                           "evaluation: {clients: %zu, deadline: 1h}\n"
+                           "stop: {rounds: %u}\n"
+                           "%s",
+                           s->n, s->n, s->n, s->rounds,
+                           s->secure ? "aggregation: {clip_norm: 10, max_examples: 20000}\n"
+                                       "secure: {phase_deadline: 30m}\n"
+                                     : "aggregation: {secure: false}\n");
     assert_in_range(n, 1, sizeof text - 1);
-    fed_write(&f, "digits.yaml", text);
-    FED_WEFT(&f, 0, "job", "submit", fed_path(&f, "digits.yaml"));
+    fed_submit(&f, "digits", 16, text);
 }
 
 static void name_of(char name[static 24], size_t i)

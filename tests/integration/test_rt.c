@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "crypto/cert.h"
+#include "rt/certificate_priv.h"
 
 #include <grpc/grpc.h>
 #include <poll.h>
@@ -368,6 +369,45 @@ static void test_peer__is_the_certificates_uri(void **state)
     world_done(&w);
 }
 
+/* Whatever is read without crypto's parser is what crypto's parser says. */
+static void test_certificate__reads_what_crypto_reads(void **state)
+{
+    (void)state;
+    world w;
+    world_init(&w);
+    weft_cert_info info;
+    uint8_t print[32] = {0};
+    const uint8_t untouched[32] = {0};
+    int64_t end = 0;
+    const size_t size = strlen(w.ann.cert);
+    assert_ok(weft_cert_parse(&info, w.ann.cert, size, &assert_err));
+    const size_t last = (size_t)(strstr(w.ann.cert, "-----END") - w.ann.cert);
+    for (size_t n = 0; n < last - 120; n++) { /* cut before the signature's end at least */
+        if (weft_rt_certificate_read(print, &end, w.ann.cert, n)) {
+            fail_msg("%zu of %zu bytes are a certificate", n, size);
+        }
+        assert_memory_equal(print, untouched, sizeof print);
+    }
+    assert_true(weft_rt_certificate_read(print, &end, w.ann.cert, size));
+    assert_memory_equal(print, info.fingerprint, sizeof print);
+    assert_int_equal(end, info.not_after_unix_ms);
+    world_done(&w);
+}
+
+static void test_certificate__limit(void **state)
+{
+    (void)state;
+    enum { QUANTA = WEFT_RT_MAX_CERTIFICATE_BYTES / 3 };
+    static char pem[64 + 4 * (QUANTA + 2)];
+    uint8_t print[32];
+    int64_t end = 0;
+    for (size_t quanta = QUANTA; quanta <= QUANTA + 1; quanta++) { /* at it: just no certificate */
+        const size_t n = (size_t)snprintf(pem, sizeof pem, "-----BEGIN CERTIFICATE-----\n");
+        memset(pem + n, 'A', 4 * quanta);
+        assert_false(weft_rt_certificate_read(print, &end, pem, n + 4 * quanta));
+    }
+}
+
 static void test_anonymous__is_refused_but_where_allowed(void **state)
 {
     (void)state;
@@ -601,6 +641,8 @@ int main(void)
         cmocka_unit_test(test_early_refusal__ends_an_upload),
         cmocka_unit_test(test_free__forgets_a_running_call),
         cmocka_unit_test(test_peer__is_the_certificates_uri),
+        cmocka_unit_test(test_certificate__reads_what_crypto_reads),
+        cmocka_unit_test(test_certificate__limit),
         cmocka_unit_test(test_anonymous__is_refused_but_where_allowed),
         cmocka_unit_test(test_foreign_certificate__is_not_let_in),
         cmocka_unit_test(test_wrong_server__is_not_talked_to),

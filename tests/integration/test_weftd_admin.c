@@ -128,6 +128,17 @@ static void test_jobs__are_listed_shown_and_controlled(void **state)
     end(&f);
 }
 
+static void refuse_job(federation *f, const weft_msg_submit_job_request *request, const char *words)
+{
+    weft_msg_submit_job_reply reply;
+    answer a;
+    call(&a, &f->op, WEFT_METHOD_SUBMIT_JOB, WEFT_MSG_SUBMIT_JOB_REQUEST, request,
+         WEFT_MSG_SUBMIT_JOB_REPLY, &reply);
+    assert_int_equal(a.code, WEFT_RT_INVALID_ARGUMENT);
+    assert_non_null(strstr(a.text, words));
+    answer_done(&a);
+}
+
 static void test_submit_job__checks_everything(void **state)
 {
     (void)state;
@@ -152,19 +163,18 @@ static void test_submit_job__checks_everything(void **state)
     answer_done(&a);
     request.dry_run = false;
     def.minimum = 2; /* above target 1 */
-    call(&a, &f.op, WEFT_METHOD_SUBMIT_JOB, WEFT_MSG_SUBMIT_JOB_REQUEST, &request,
-         WEFT_MSG_SUBMIT_JOB_REPLY, &reply);
-    assert_int_equal(a.code, WEFT_RT_INVALID_ARGUMENT);
-    assert_non_null(strstr(a.text, "minimum"));
-    answer_done(&a);
+    refuse_job(&f, &request, "minimum");
     def.minimum = 1;
     request.plain = false; /* left out: the job is secure, and too small for that */
-    call(&a, &f.op, WEFT_METHOD_SUBMIT_JOB, WEFT_MSG_SUBMIT_JOB_REQUEST, &request,
-         WEFT_MSG_SUBMIT_JOB_REPLY, &reply);
-    assert_int_equal(a.code, WEFT_RT_INVALID_ARGUMENT);
-    assert_non_null(strstr(a.text, "secure"));
-    answer_done(&a);
+    refuse_job(&f, &request, "a secure sum of fewer than");
+    def.secure.adversary = 0; /* a policy, but not whole: nothing is made up */
+    refuse_job(&f, &request, "adversary");
+    memset(&def.secure, 0, sizeof def.secure); /* none at all: the usual one, and too small again */
+    refuse_job(&f, &request, "a secure sum of fewer than");
     request.plain = true;
+    def.secure_aggregation = true; /* both */
+    refuse_job(&f, &request, "says plain");
+    def.secure_aggregation = false;
     def.has_init_version = true; /* nobody has stored these */
     call(&a, &f.op, WEFT_METHOD_SUBMIT_JOB, WEFT_MSG_SUBMIT_JOB_REQUEST, &request,
          WEFT_MSG_SUBMIT_JOB_REPLY, &reply);

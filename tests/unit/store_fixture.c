@@ -2,6 +2,8 @@
 /* See the header. */
 #include "store_fixture.h"
 
+#include "store/db_priv.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -123,4 +125,15 @@ weft_version_row version_of(uint64_t job_id, uint32_t round, uint8_t tag)
     row.bytes = 40;
     row.created_unix_ms = T0 + round;
     return row;
+}
+
+void exec_on(const char *dir, const char *file, const char *sql)
+{
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/%s", dir, file);
+    const weft_db_options options = {file, NULL, 4096, 100, false};
+    weft_db db;
+    assert_ok(weft_db_open(&db, path, &options, &assert_err));
+    assert_ok(weft_db_exec(&db, sql, &assert_err));
+    weft_db_close(&db);
 }

@@ -36,6 +36,8 @@ weft_status see_round(void *arg, const weft_round_row *row, weft_err *err);
 weft_status see_assignment(void *arg, const weft_assignment_row *row, weft_err *err);
 weft_status see_change(void *arg, const weft_store_change *change, weft_err *err);
 weft_status see_version(void *arg, const weft_store_version *version, weft_err *err);
+/* SQL on one database of a directory that nobody has open. */
+void exec_on(const char *dir, const char *file, const char *sql);
 weft_version_row version_of(uint64_t job_id, uint32_t round, uint8_t tag);
 
 #endif

@@ -88,6 +88,38 @@ static void test_store_open__refuses_a_second_process(void **state)
     test_dir_done(dir);
 }
 
+/* Beside the one who holds the directory, who goes on writing. */
+static void test_store_open__to_read_only(void **state)
+{
+    (void)state;
+    char *dir = test_dir_new();
+    weft_store_options options = WEFT_STORE_OPTIONS_INIT;
+    weft_store *store = NULL;
+    options.read_only = true;
+    assert_int_equal(weft_store_open(&store, dir, &options, &weft_alloc_std, NULL),
+                     WEFT_E_NOTFOUND); /* nothing is made */
+    weft_store *holder = open_store(dir);
+    assert_ok(weft_store_open(&store, dir, &options, &weft_alloc_std, &assert_err));
+    weft_job_def def = def_of("digits");
+    const weft_job_row job = job_of(1, &def);
+    assert_ok(weft_store_begin(holder, T0, &assert_err));
+    assert_ok(weft_store_put_job(holder, &job, "def", 3, &assert_err));
+    assert_ok(weft_store_commit(holder, 1, &assert_err));
+    seen s = {0};
+    assert_ok(weft_store_job_by_name(store, "digits", see_job, &s, &assert_err));
+    assert_int_equal(s.n, 1);
+    weft_status status = weft_store_begin(store, T0, NULL);
+    if (status == WEFT_OK) {
+        status = weft_store_put_job(store, &job, "def", 3, NULL);
+    }
+    assert_int_not_equal(status, WEFT_OK);
+    weft_store_close(store);
+    weft_store_close(holder);
+    exec_on(dir, "weft.db", "PRAGMA user_version=8"); /* an older one is left as it is */
+    assert_int_equal(weft_store_open(&store, dir, &options, &weft_alloc_std, NULL), WEFT_E_STATE);
+    test_dir_done(dir);
+}
+
 static weft_status open_and_close(const weft_alloc *a, void *arg)
 {
     const weft_store_options options = WEFT_STORE_OPTIONS_INIT;
@@ -616,6 +648,7 @@ int main(void)
         cmocka_unit_test(test_store_open__makes_a_directory_that_opens_again),
         cmocka_unit_test(test_store_open__must_exist),
         cmocka_unit_test(test_store_open__refuses_a_second_process),
+        cmocka_unit_test(test_store_open__to_read_only),
         cmocka_unit_test(test_store_open__every_allocation_may_fail),
         cmocka_unit_test(test_store_put__needs_a_batch),
         cmocka_unit_test(test_store_rollback__leaves_nothing),

@@ -9,17 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static void exec_on(const char *dir, const char *file, const char *sql)
-{
-    char path[512];
-    (void)snprintf(path, sizeof path, "%s/%s", dir, file);
-    const weft_db_options options = {file, NULL, 4096, 100, false};
-    weft_db db;
-    assert_ok(weft_db_open(&db, path, &options, &assert_err));
-    assert_ok(weft_db_exec(&db, sql, &assert_err));
-    weft_db_close(&db);
-}
-
 /* Jobs up to 3, whose round 1 is open; assignment 7 has its update, 8 lost its lease. */
 static char *make_dir(void)
 {

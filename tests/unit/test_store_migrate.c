@@ -212,17 +212,6 @@ static void test_store_open__migrates_from_every_earlier_version(void **state)
     }
 }
 
-static void exec_on(const char *dir, const char *file, const char *sql)
-{
-    char path[512];
-    (void)snprintf(path, sizeof path, "%s/%s", dir, file);
-    const weft_db_options options = {file, NULL, 4096, 100, false};
-    weft_db db;
-    assert_ok(weft_db_open(&db, path, &options, &assert_err));
-    assert_ok(weft_db_exec(&db, sql, &assert_err));
-    weft_db_close(&db);
-}
-
 static weft_status try_open(const char *dir, weft_err *err)
 {
     const weft_store_options options = WEFT_STORE_OPTIONS_INIT;
